@@ -1,0 +1,54 @@
+/* Graph IR: SSA values with 32-bit ids, nodes in topological order, immutable once finished. Analysis state (boxes,
+ * slopes, splits) never lives here but in side tables indexed by value id, so workers share one const graph.
+ *
+ * Only variable values exist: constants are folded or absorbed into nodes while the graph is built. One input and one
+ * output value (flattened as VNN-LIB does); a batch dimension of 1 is part of the shapes. */
+#ifndef EP_MODELS_GRAPH_H
+#define EP_MODELS_GRAPH_H
+
+#include "models/op.h"
+
+typedef struct ep_value {
+  const char *name;
+  ep_dtype dtype;
+  ep_shape shape;
+  uint32_t n;        /* elements */
+  uint32_t producer; /* index of the node, UINT32_MAX for the input */
+} ep_value;
+
+typedef struct ep_graph {
+  ep_ctx *ctx;
+  ep_arena arena;
+  uint32_t n_node, n_val;
+  const ep_node *node; /* topological order */
+  const ep_value *val;
+  ep_vid input, output;
+  int64_t opset;
+  ep_dtype input_dtype; /* float32 or float64 */
+  char sha256[65];      /* of the model file's (uncompressed) bytes; "" when built in memory */
+} ep_graph;
+
+void ep_graph_destroy(ep_graph *g);
+
+/* ---- building (what the importer and tests call) ---- */
+typedef struct ep_builder ep_builder;
+ep_status ep_builder_create(ep_ctx *ctx, int64_t opset, ep_builder **out);
+void ep_builder_destroy(ep_builder *b);
+/* Declares the network input. Names must be new. */
+ep_status ep_builder_input(ep_builder *b, const char *name, ep_dtype dtype, const ep_shape *shape);
+/* Declares a named constant; the data is copied. NaN or infinite weights are refused. */
+ep_status ep_builder_constant(ep_builder *b, const char *name, const ep_tensor *t);
+/* Adds a node: inputs and the output by name ("" = absent optional input); inputs must be known already. Constant
+ * subexpressions are folded here. */
+ep_status ep_builder_node(ep_builder *b, const char *op_type, const char *node_name, uint32_t n_in,
+                          const char *const *in, const char *out, const ep_attrs *attrs);
+/* Names the output, drops dead nodes, simplifies, checks all invariants and hands the graph over. */
+ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out);
+
+/* Semantics-preserving rewrites (called by finish): bias adds merged into the affine node before them, identities
+ * removed, diagonal scales (BatchNormalization) folded into a preceding Gemm/Conv with the weights' rounding error
+ * recorded in rel_err and bias_err. Never changes the real function beyond what the error fields admit. */
+
+/* Number of UNIVAR neurons per kind etc. for `inspect` is derived from the nodes. */
+
+#endif
