@@ -1,0 +1,462 @@
+#include "verifier/input_split.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "bounds/crown.h"
+#include "verifier/spec.h"
+
+enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
+
+/* An open box: followed in memory by lo[n_x], hi[n_x], prior bounds zlo[nz], zhi[nz] and the open flags. */
+typedef struct entry {
+  struct entry *next; /* free list */
+  uint32_t root;      /* box of the query */
+  bool has_prior;
+  double log_share; /* log2 of its share of the root box's volume */
+  double *lo, *hi, *zlo, *zhi;
+  bool *is_open; /* [polytopes of the root box] */
+} entry;
+
+typedef struct split {
+  ep_run *run;
+  const ep_plan *plan;
+  const ep_spec *spec; /* [n_box] */
+  size_t n_x, nz, max_poly;
+  entry **stack;
+  size_t n_stack, cap_stack;
+  entry *free_list;
+  uint64_t *n_open; /* [n_box] boxes of each root still open */
+  bool *is_stuck;   /* [n_box] a box could not be split further */
+  double worst;
+} split;
+
+static entry *entry_take(split *sp) {
+  entry *e = sp->free_list;
+  if (e) {
+    sp->free_list = e->next;
+    return e;
+  }
+  size_t n = sizeof(entry) + (2 * sp->n_x + 2 * sp->nz) * sizeof(double) + sp->max_poly + 1;
+  e = ep_alloc(sp->run->ctx, n);
+  if (!e) return NULL;
+  e->lo = (double *)(e + 1);
+  e->hi = e->lo + sp->n_x;
+  e->zlo = e->hi + sp->n_x;
+  e->zhi = e->zlo + sp->nz;
+  e->is_open = (bool *)(e->zhi + sp->nz);
+  return e;
+}
+
+static void entry_give(split *sp, entry *e) {
+  e->next = sp->free_list;
+  sp->free_list = e;
+}
+
+/* Takes ownership of e, also when it fails. */
+static ep_status push(split *sp, entry *e) {
+  if (sp->n_stack == sp->cap_stack) {
+    size_t cap = sp->cap_stack ? 2 * sp->cap_stack : 256;
+    entry **t = ep_realloc(sp->run->ctx, sp->stack, cap * sizeof *t);
+    if (!t) {
+      entry_give(sp, e);
+      return EP_E_NOMEM;
+    }
+    sp->stack = t;
+    sp->cap_stack = cap;
+  }
+  sp->stack[sp->n_stack++] = e;
+  return EP_OK;
+}
+
+static void split_clear(split *sp) {
+  for (size_t i = 0; i < sp->n_stack; i++) entry_give(sp, sp->stack[i]);
+  while (sp->free_list) {
+    entry *e = sp->free_list;
+    sp->free_list = e->next;
+    ep_free(sp->run->ctx, e);
+  }
+  ep_free(sp->run->ctx, sp->stack);
+}
+
+/* ---- one batch ---- */
+
+typedef enum outcome { OPEN, CLOSED, STUCK } outcome;
+
+typedef struct batch {
+  split *sp;
+  size_t n;
+  entry *e[MAX_BATCH];
+  /* results, per box */
+  outcome out[MAX_BATCH];
+  uint32_t axis[MAX_BATCH];
+  double margin[MAX_BATCH];     /* best margin of its worst open polytope */
+  double *corner;               /* [n x n_x] candidate inputs, in the batch's own memory */
+  bool has_candidate[MAX_BATCH]; /* the float64 forward pass says the corner is a counterexample */
+} batch;
+
+/* Cuts [lo,hi] along one axis to where a counterexample can lie. The row has certified margin m over the box (row - rhs
+ * >= m) and coefficient c here; a counterexample has row - rhs <= 0, so it is within -m/|c| of the end that minimises
+ * the row: c (x - end) <= (row - rhs) - m <= -m. */
+static void clip_axis(double c, double margin, double box_lo, double box_hi, double *lo, double *hi) {
+  if (!(fabs(c) > 0) || !(box_lo < box_hi)) return;
+  double reach = ep_div_up(-margin, fabs(c));
+  if (!(reach >= 0)) return;
+  if (c > 0) *hi = fmin(*hi, ep_add_up(box_lo, reach));
+  else *lo = fmax(*lo, ep_sub_dn(box_hi, reach));
+}
+
+/* Clips the entry's box to the hull over its open polytopes of what each polytope's rows leave; a polytope of which
+ * nothing is left closes. */
+static void clip_box(const split *sp, const ep_spec *spec, entry *e, const size_t *row_at, const double *margin,
+                     const double *lin, double *tmp) {
+  size_t n_x = sp->n_x;
+  double *lo = tmp, *hi = lo + n_x, *hull_lo = hi + n_x, *hull_hi = hull_lo + n_x;
+  bool is_first = true;
+  for (uint32_t p = 0; p < spec->n_poly; p++) {
+    if (!e->is_open[p]) continue;
+    bool is_empty = false;
+    for (size_t j = 0; j < n_x; j++) {
+      lo[j] = e->lo[j];
+      hi[j] = e->hi[j];
+      for (uint32_t r = spec->first[p]; r < spec->first[p + 1]; r++) {
+        size_t at = row_at[p] + (r - spec->first[p]);
+        clip_axis(lin[at * n_x + j], margin[at], e->lo[j], e->hi[j], &lo[j], &hi[j]);
+      }
+      is_empty |= lo[j] > hi[j];
+    }
+    e->is_open[p] = !is_empty;
+    if (is_empty) continue;
+    for (size_t j = 0; j < n_x; j++) {
+      hull_lo[j] = is_first || lo[j] < hull_lo[j] ? lo[j] : hull_lo[j];
+      hull_hi[j] = is_first || hi[j] > hull_hi[j] ? hi[j] : hull_hi[j];
+    }
+    is_first = false;
+  }
+  if (is_first) return;
+  memcpy(e->lo, hull_lo, n_x * sizeof(double));
+  memcpy(e->hi, hull_hi, n_x * sizeof(double));
+}
+
+/* Decides box d after its margins are known: which polytopes close, where to split, which corner to try. */
+static void judge(batch *b, size_t d, const size_t *row_at, const double *margin, const double *lin, double *tmp) {
+  split *sp = b->sp;
+  entry *e = b->e[d];
+  const ep_spec *spec = &sp->spec[e->root];
+  size_t n_x = sp->n_x;
+  double *score = tmp, *rest = tmp + n_x;
+  memset(score, 0, n_x * sizeof *score);
+  double worst = INFINITY;
+  bool any = false;
+  for (uint32_t p = 0; p < spec->n_poly; p++) {
+    if (!e->is_open[p]) continue;
+    double best = -INFINITY;
+    size_t best_at = row_at[p];
+    for (uint32_t r = spec->first[p]; r < spec->first[p + 1]; r++) {
+      size_t at = row_at[p] + (r - spec->first[p]);
+      if (margin[at] > best) {
+        best = margin[at];
+        best_at = at;
+      }
+      if (ep_spec_refutes(spec, r, margin[at])) e->is_open[p] = false;
+    }
+    if (!e->is_open[p]) continue;
+    any = true;
+    for (size_t j = 0; j < n_x; j++) score[j] += fabs(lin[best_at * n_x + j]);
+    if (best < worst) {
+      worst = best;
+      for (size_t j = 0; j < n_x; j++) b->corner[d * n_x + j] = lin[best_at * n_x + j] > 0 ? e->lo[j] : e->hi[j];
+    }
+  }
+  b->margin[d] = worst;
+  b->out[d] = any ? OPEN : CLOSED;
+  if (!any) return;
+  clip_box(sp, spec, e, row_at, margin, lin, rest);
+  any = false;
+  for (uint32_t p = 0; p < spec->n_poly; p++) any |= e->is_open[p];
+  if (!any) {
+    b->out[d] = CLOSED;
+    return;
+  }
+  double top = -1;
+  b->out[d] = STUCK;
+  for (size_t j = 0; j < n_x; j++) {
+    double mid = 0.5 * (e->lo[j] + e->hi[j]);
+    if (!(e->lo[j] < mid && mid < e->hi[j])) continue;
+    double w = (score[j] + 1e-12) * (e->hi[j] - e->lo[j]);
+    if (w > top || !(top >= 0)) {
+      top = w;
+      b->axis[d] = (uint32_t)j;
+      b->out[d] = OPEN;
+    }
+  }
+}
+
+/* Bounds of all layers for the batch's boxes; tables from `s`. */
+static ep_status batch_bounds(batch *b, ep_trace_itv *t, ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s) {
+  const split *sp = b->sp;
+  const ep_plan *p = sp->plan;
+  size_t n_x = sp->n_x;
+  EP_TRY(ep_crown_table(p, b->n, s, t));
+  EP_TRY(ep_relax_init_f64(p, b->n, s, relax));
+  for (size_t d = 0; d < b->n; d++) {
+    const entry *e = b->e[d];
+    memcpy(t->lo[p->g->input] + d * n_x, e->lo, n_x * sizeof(double));
+    memcpy(t->hi[p->g->input] + d * n_x, e->hi, n_x * sizeof(double));
+    if (!e->has_prior) continue;
+    for (uint32_t i = 0; i < p->n_z; i++) {
+      if (p->z_val[i] == p->g->input) continue;
+      size_t n = p->z_off[i + 1] - p->z_off[i];
+      memcpy(t->lo[p->z_val[i]] + d * n, e->zlo + p->z_off[i], n * sizeof(double));
+      memcpy(t->hi[p->z_val[i]] + d * n, e->zhi + p->z_off[i], n * sizeof(double));
+    }
+  }
+  ep_crown_opt opt = {.rule = EP_RELAX_ADAPTIVE};
+  EP_TRY(ep_crown_run(p, &opt, t, relax, arena, s));
+  for (size_t d = 0; d < b->n; d++) {
+    entry *e = b->e[d];
+    e->has_prior = true;
+    for (uint32_t i = 0; i < p->n_z; i++) {
+      size_t n = p->z_off[i + 1] - p->z_off[i];
+      memcpy(e->zlo + p->z_off[i], t->lo[p->z_val[i]] + d * n, n * sizeof(double));
+      memcpy(e->zhi + p->z_off[i], t->hi[p->z_val[i]] + d * n, n * sizeof(double));
+    }
+  }
+  return EP_OK;
+}
+
+/* Tries every open box's corner in the float64 forward pass. */
+static ep_status try_corners(batch *b, ep_scratch *s) {
+  const split *sp = b->sp;
+  ep_trace_f64 tr;
+  EP_TRY(ep_eval_f64(sp->run->g, b->n, b->corner, s, &tr));
+  for (size_t d = 0; d < b->n; d++) {
+    const entry *e = b->e[d];
+    const ep_spec *spec = &sp->spec[e->root];
+    b->has_candidate[d] = false;
+    for (uint32_t p = 0; p < spec->n_poly && b->out[d] != CLOSED; p++) {
+      bool is_all = e->is_open[p];
+      for (uint32_t r = spec->first[p]; r < spec->first[p + 1] && is_all; r++)
+        is_all = ep_spec_value(spec, r, tr.v[sp->run->g->output] + d * spec->n_y, b->corner + d * sp->n_x) <= 0;
+      b->has_candidate[d] |= is_all;
+    }
+  }
+  return EP_OK;
+}
+
+static ep_status run_batch(void *arg, size_t index, unsigned worker, ep_scratch *s) {
+  batch *b = &((batch *)arg)[index];
+  split *sp = b->sp;
+  (void)worker;
+  ep_scratch_mark m = ep_scratch_save(s);
+  ep_arena arena;
+  ep_arena_init(&arena, sp->run->ctx);
+  ep_trace_itv t;
+  ep_relax_f64 relax;
+  ep_status st;
+  EP_GOTO(batch_bounds(b, &t, &relax, &arena, s));
+  size_t n_row = 0;
+  for (size_t d = 0; d < b->n; d++) n_row += sp->spec[b->e[d]->root].n_row;
+  uint32_t *row = EP_SCRATCH(s, uint32_t, n_row + 1), *dom = EP_SCRATCH(s, uint32_t, n_row + 1);
+  size_t *row_at = EP_SCRATCH(s, size_t, b->n * sp->max_poly + 1);
+  double *margin = EP_SCRATCH(s, double, n_row + 1), *lin = EP_SCRATCH(s, double, n_row * sp->n_x + 1);
+  double *tmp = EP_SCRATCH(s, double, 6 * sp->n_x + 1);
+  st = EP_E_NOMEM;
+  if (!row || !dom || !row_at || !margin || !lin || !tmp) goto done;
+  /* Runs of boxes with the same root share their spec; a batch may mix roots. */
+  size_t k = 0;
+  for (size_t d = 0; d < b->n;) {
+    size_t k0 = k, d1 = d;
+    const ep_spec *spec = &sp->spec[b->e[d]->root];
+    for (; d1 < b->n && b->e[d1]->root == b->e[d]->root; d1++)
+      for (uint32_t p = 0; p < spec->n_poly; p++) {
+        row_at[d1 * sp->max_poly + p] = k;
+        for (uint32_t r = spec->first[p]; r < spec->first[p + 1] && b->e[d1]->is_open[p]; r++, k++) {
+          row[k] = r;
+          dom[k] = (uint32_t)d1;
+        }
+      }
+    EP_GOTO(ep_spec_margins(spec, sp->plan, &relax, &t, k - k0, row + k0, dom + k0, NULL, NULL, 0, margin + k0,
+                            lin + k0 * sp->n_x, s));
+    d = d1;
+  }
+  for (size_t d = 0; d < b->n; d++) judge(b, d, row_at + d * sp->max_poly, margin, lin, tmp);
+  EP_GOTO(try_corners(b, s));
+done:
+  ep_arena_clear(&arena);
+  ep_scratch_restore(s, m);
+  return st;
+}
+
+/* ---- rounds ---- */
+
+static ep_status settle(split *sp, batch *b, size_t d) {
+  entry *e = b->e[d];
+  b->e[d] = NULL;
+  if (b->out[d] == CLOSED || b->out[d] == STUCK) {
+    if (b->out[d] == STUCK) sp->is_stuck[e->root] = true;
+    sp->n_open[e->root]--;
+    entry_give(sp, e);
+    return EP_OK;
+  }
+  entry *f = entry_take(sp);
+  if (!f) {
+    entry_give(sp, e);
+    return EP_E_NOMEM;
+  }
+  uint32_t j = b->axis[d];
+  double mid = 0.5 * (e->lo[j] + e->hi[j]);
+  f->root = e->root;
+  f->has_prior = e->has_prior;
+  e->log_share = f->log_share = e->log_share - 1;
+  memcpy(f->lo, e->lo, (2 * sp->n_x + 2 * sp->nz) * sizeof(double));
+  memcpy(f->is_open, e->is_open, sp->max_poly);
+  e->hi[j] = mid;
+  f->lo[j] = mid;
+  sp->n_open[e->root]++;
+  ep_status st = push(sp, f);
+  if (st == EP_OK) return push(sp, e);
+  entry_give(sp, e);
+  return st;
+}
+
+static ep_status round_of_batches(split *sp, batch *bs, double *corners, size_t batch_size, bool *is_sat,
+                                  uint64_t *boxes) {
+  size_t want = sp->n_stack, n_b = 0;
+  size_t per = (want + TASKS_PER_ROUND - 1) / TASKS_PER_ROUND;
+  per = per < 1 ? 1 : per > batch_size ? batch_size : per;
+  for (; n_b < TASKS_PER_ROUND && sp->n_stack; n_b++) {
+    batch *b = &bs[n_b];
+    b->sp = sp;
+    b->corner = corners + n_b * MAX_BATCH * sp->n_x;
+    for (b->n = 0; b->n < per && sp->n_stack; b->n++) {
+      b->e[b->n] = sp->stack[--sp->n_stack];
+      b->out[b->n] = OPEN;
+    }
+    *boxes += b->n;
+  }
+  ep_status st = ep_pool_run(sp->run->pool, n_b, run_batch, bs);
+  sp->worst = INFINITY;
+  for (size_t i = 0; i < n_b; i++)
+    for (size_t d = 0; d < bs[i].n; d++) {
+      batch *b = &bs[i];
+      if (st == EP_OK && !*is_sat && b->has_candidate[d])
+        st = ep_run_witness(sp->run, b->e[d]->root, b->corner + d * sp->n_x, ep_pool_scratch(sp->run->pool), is_sat);
+      if (b->margin[d] < sp->worst) sp->worst = b->margin[d];
+      if (st == EP_OK) st = settle(sp, b, d);
+      else entry_give(sp, b->e[d]); /* the search is over; root n_open stays positive */
+    }
+  return st;
+}
+
+static ep_status push_roots(split *sp) {
+  ep_run *run = sp->run;
+  for (uint32_t i = run->q->n_box; i-- > 0;) {
+    const ep_input_box *box = &run->q->box[i];
+    bool any = false;
+    for (uint32_t p = 0; p < box->n_poly; p++) any |= !ep_run_is_proved(run, i, p);
+    if (!any || box->is_empty) continue;
+    entry *e = entry_take(sp);
+    if (!e) return EP_E_NOMEM;
+    e->root = i;
+    e->has_prior = false;
+    e->log_share = 0;
+    memcpy(e->lo, box->lo, sp->n_x * sizeof(double));
+    memcpy(e->hi, box->hi, sp->n_x * sizeof(double));
+    for (uint32_t p = 0; p < box->n_poly; p++) e->is_open[p] = !ep_run_is_proved(run, i, p);
+    sp->n_open[i] = 1;
+    EP_TRY(push(sp, e));
+  }
+  return EP_OK;
+}
+
+static void report(split *sp, uint64_t boxes, ep_input_split_stats *stats) {
+  ep_progress *pr = &sp->run->progress;
+  atomic_store(&pr->domains, boxes);
+  atomic_store(&pr->open, sp->n_stack);
+  atomic_store(&pr->worst_bound, sp->worst);
+  stats->boxes = boxes;
+  stats->open = sp->n_stack;
+  stats->worst_margin = sp->worst;
+}
+
+/* All boxes of a root gone and none stuck: every polytope still open was closed in every box that covers the root. */
+static void mark(split *sp) {
+  for (uint32_t i = 0; i < sp->run->q->n_box; i++)
+    for (uint32_t p = 0; p < sp->run->q->box[i].n_poly; p++)
+      if (!sp->n_open[i] && !sp->is_stuck[i] && !ep_run_is_proved(sp->run, i, p)) ep_run_mark_proved(sp->run, i, p);
+}
+
+static ep_status search(split *sp, const ep_input_split_opt *opt, ep_scratch *s, ep_input_split_stats *stats) {
+  ep_run *run = sp->run;
+  batch *bs = EP_SCRATCH(s, batch, TASKS_PER_ROUND);
+  double *corners = EP_SCRATCH(s, double, TASKS_PER_ROUND * MAX_BATCH * sp->n_x + 1);
+  if (!bs || !corners) return EP_E_NOMEM;
+  size_t batch_size = ((size_t)1 << 14) / (sp->plan->max_n + 1);
+  batch_size = batch_size < 1 ? 1 : batch_size > MAX_BATCH ? MAX_BATCH : batch_size;
+  uint64_t boxes = 0;
+  bool is_sat = false;
+  while (sp->n_stack && !is_sat) {
+    if (ep_ctx_should_stop(run->ctx)) return EP_E_STOPPED;
+    if (opt->deadline_s > 0 && ep_time_s() > opt->deadline_s) break;
+    if (opt->max_boxes && boxes >= opt->max_boxes) break;
+    EP_TRY(round_of_batches(sp, bs, corners, batch_size, &is_sat, &boxes));
+    report(sp, boxes, stats);
+  }
+  stats->volume_left = 0;
+  for (size_t i = 0; i < sp->n_stack; i++) stats->volume_left += exp2(sp->stack[i]->log_share);
+  if (!is_sat) mark(sp);
+  return EP_OK;
+}
+
+/* A plan whose magnitudes hold on the hull of all boxes, and the rows of each box. */
+static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
+  ep_run *run = sp->run;
+  const ep_query *q = run->q;
+  double *lo = EP_SCRATCH(s, double, 2 * sp->n_x + 1), *hi = lo ? lo + sp->n_x : NULL;
+  ep_spec *spec = EP_SCRATCH(s, ep_spec, q->n_box + 1);
+  sp->n_open = EP_SCRATCH(s, uint64_t, q->n_box + 1);
+  sp->is_stuck = EP_SCRATCH(s, bool, q->n_box + 1);
+  if (!lo || !spec || !sp->n_open || !sp->is_stuck) return EP_E_NOMEM;
+  for (size_t j = 0; j < sp->n_x; j++) {
+    lo[j] = INFINITY;
+    hi[j] = -INFINITY;
+  }
+  for (uint32_t i = 0; i < q->n_box; i++) {
+    sp->n_open[i] = 0;
+    sp->is_stuck[i] = false;
+    if (q->box[i].n_poly > sp->max_poly) sp->max_poly = q->box[i].n_poly;
+    for (size_t j = 0; j < sp->n_x && !q->box[i].is_empty; j++) {
+      lo[j] = fmin(lo[j], q->box[i].lo[j]);
+      hi[j] = fmax(hi[j], q->box[i].hi[j]);
+    }
+  }
+  EP_TRY(ep_plan_create(run->ctx, run->g, lo, hi, s, plan));
+  sp->plan = *plan;
+  sp->nz = sp->plan->z_off[sp->plan->n_z];
+  for (uint32_t i = 0; i < q->n_box; i++) EP_TRY(ep_spec_init(&spec[i], *plan, q, i, s));
+  sp->spec = spec;
+  return EP_OK;
+}
+
+ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
+  ep_scratch own; /* lives across pool runs, so not worker 0's scratch */
+  ep_scratch_init(&own, run->ctx);
+  split sp = {.run = run, .n_x = run->q->n_x};
+  ep_plan *plan = NULL;
+  ep_status st;
+  *stats = (ep_input_split_stats){.worst_margin = NAN};
+  if (!ep_run_n_open(run)) goto none;
+  EP_GOTO(prepare(&sp, &plan, &own));
+  EP_GOTO(push_roots(&sp));
+  EP_GOTO(search(&sp, opt, &own, stats));
+done:
+  split_clear(&sp);
+  ep_plan_destroy(plan);
+  ep_scratch_clear(&own);
+  return st;
+none:
+  st = EP_OK;
+  goto done;
+}
