@@ -118,13 +118,10 @@ static bool only_relu_reads(const ep_plan *p, ep_vid v) {
   return n_relu && !n_other;
 }
 
-static ep_status refine_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep_trace_itv *b,
-                              const ep_relax_f64 *relax, ep_scratch *s) {
-  size_t n = p->g->val[v].n, n_pair = 0;
+uint32_t ep_crown_unstable(const ep_plan *p, ep_vid v, const ep_trace_itv *b, uint32_t *dom, uint32_t *neuron) {
+  size_t n = p->g->val[v].n;
   bool is_relu = only_relu_reads(p, v);
-  ep_scratch_mark m = ep_scratch_save(s);
-  uint32_t *dom = EP_SCRATCH(s, uint32_t, b->batch * n + 1), *neuron = EP_SCRATCH(s, uint32_t, b->batch * n + 1);
-  if (!dom || !neuron) return EP_E_NOMEM;
+  uint32_t n_pair = 0;
   for (size_t d = 0; d < b->batch; d++)
     for (size_t i = 0; i < n; i++) {
       double l = b->lo[v][d * n + i], h = b->hi[v][d * n + i];
@@ -132,6 +129,16 @@ static ep_status refine_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid 
       dom[n_pair] = (uint32_t)d;
       neuron[n_pair++] = (uint32_t)i;
     }
+  return n_pair;
+}
+
+static ep_status refine_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep_trace_itv *b,
+                              const ep_relax_f64 *relax, ep_scratch *s) {
+  size_t n = p->g->val[v].n;
+  ep_scratch_mark m = ep_scratch_save(s);
+  uint32_t *dom = EP_SCRATCH(s, uint32_t, b->batch * n + 1), *neuron = EP_SCRATCH(s, uint32_t, b->batch * n + 1);
+  if (!dom || !neuron) return EP_E_NOMEM;
+  size_t n_pair = ep_crown_unstable(p, v, b, dom, neuron);
   tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron, b};
   ep_status st = EP_OK;
   size_t n_chunk = (n_pair + job.chunk - 1) / job.chunk;
@@ -198,6 +205,16 @@ static ep_status general_bounds(const ep_plan *p, uint32_t k, ep_trace_itv *b, e
   return EP_OK;
 }
 
+ep_status ep_crown_node(const ep_plan *p, uint32_t k, ep_relax_rule rule, ep_trace_itv *b, ep_relax_f64 *relax,
+                        ep_arena *arena, ep_scratch *s) {
+  const ep_node *nd = &p->g->node[k];
+  if (nd->low.cls == EP_AFFINE) return affine_bounds(p, k, b, s);
+  if (nd->low.cls == EP_GENERAL) return general_bounds(p, k, b, relax, arena, s);
+  ep_lines_node(p, k, rule, 0, b->batch, b->lo[nd->in[0]], b->hi[nd->in[0]], relax);
+  univar_bounds(p, k, b);
+  return EP_OK;
+}
+
 ep_status ep_crown_run(const ep_plan *p, const ep_crown_opt *opt, ep_trace_itv *b, ep_relax_f64 *relax, ep_arena *arena,
                        ep_scratch *s) {
   const ep_graph *g = p->g;
@@ -211,20 +228,12 @@ ep_status ep_crown_run(const ep_plan *p, const ep_crown_opt *opt, ep_trace_itv *
   for (uint32_t k = 0; k < g->n_node && st == EP_OK; k++) {
     const ep_node *nd = &g->node[k];
     if (ep_ctx_should_stop(p->ctx)) st = EP_E_STOPPED;
-    else if (nd->low.cls == EP_AFFINE) st = affine_bounds(p, k, b, s);
-    if (nd->low.cls == EP_AFFINE) continue;
-    for (uint32_t j = 0; j < nd->n_in && st == EP_OK && !opt->is_interval_only; j++) {
+    for (uint32_t j = 0; j < nd->n_in && st == EP_OK && nd->low.cls != EP_AFFINE && !opt->is_interval_only; j++) {
       if (is_refined[nd->in[j]]) continue;
       is_refined[nd->in[j]] = true;
       st = refine_value(p, opt, nd->in[j], b, relax, s);
     }
-    if (st != EP_OK) break;
-    if (nd->low.cls == EP_UNIVAR) {
-      ep_lines_node(p, k, opt->rule, 0, b->batch, b->lo[nd->in[0]], b->hi[nd->in[0]], relax);
-      univar_bounds(p, k, b);
-    } else {
-      st = general_bounds(p, k, b, relax, arena, s);
-    }
+    if (st == EP_OK) st = ep_crown_node(p, k, opt->rule, b, relax, arena, s);
   }
   ep_scratch_restore(s, m);
   return st;

@@ -25,6 +25,13 @@ ep_status ep_crown_run(const ep_plan *plan, const ep_crown_opt *opt, ep_trace_it
  * @sound outward */
 ep_status ep_crown_tighten(const ep_plan *plan, const ep_relax_f64 *relax, ep_vid v, size_t n_pair, const uint32_t *dom,
                            const uint32_t *neuron, double *const *alpha, ep_trace_itv *bounds, ep_scratch *s);
+/* One node's share of ep_crown_run from the bounds of its inputs as they stand: interval step, lines, relaxation.
+ * @sound outward */
+ep_status ep_crown_node(const ep_plan *plan, uint32_t k, ep_relax_rule rule, ep_trace_itv *bounds, ep_relax_f64 *relax,
+                        ep_arena *arena, ep_scratch *s);
+/* Lists the (domain, neuron) pairs of pre-activation v whose reader is still nonlinear on their bounds; returns how many.
+ * dom and neuron have room for batch * n_v. */
+uint32_t ep_crown_unstable(const ep_plan *plan, ep_vid v, const ep_trace_itv *bounds, uint32_t *dom, uint32_t *neuron);
 /* Rows of a back-substitution handled at once: bounded so that the coefficients stay near the cache. */
 size_t ep_crown_chunk(const ep_plan *plan);
 
