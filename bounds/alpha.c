@@ -59,7 +59,6 @@ typedef struct ascent {
   ep_scratch *s;
   float **kept, **m, **v, **best_alpha;
   float *best_beta, *beta_m, *beta_v;
-  ep_beta *beta;
   float **val; /* forward values [n_val] of [rows x n] */
   bool *is_anc, *is_better;
   float *lin, *cst, *err, *bound;
@@ -105,9 +104,8 @@ static ep_status ascent_init(ascent *a, bool optimise) {
   a->is_better = EP_SCRATCH(a->s, bool, rows + 1);
   a->lin = j->lin ? j->lin : EP_SCRATCH(a->s, float, rows * j->plan->n_x + 1);
   a->cst = EP_SCRATCH(a->s, float, 3 * rows + 3);
-  a->beta = EP_SCRATCH(a->s, ep_beta, n_dec + 1);
   a->best_beta = EP_SCRATCH(a->s, float, 3 * n_dec + 1);
-  if (!a->is_anc || !a->is_better || !a->lin || !a->cst || !a->beta || !a->best_beta) return EP_E_NOMEM;
+  if (!a->is_anc || !a->is_better || !a->lin || !a->cst || !a->best_beta) return EP_E_NOMEM;
   a->err = a->cst + rows;
   a->bound = a->err + rows;
   a->beta_m = a->best_beta + n_dec;
@@ -139,10 +137,6 @@ static ep_status ascent_init(ascent *a, bool optimise) {
 
 static ep_status evaluate(ascent *a) {
   const ep_alpha_job *j = a->job;
-  for (size_t i = 0; i < j->n_decision; i++) {
-    const ep_decision *d = &j->decision[i];
-    a->beta[i] = (ep_beta){d->node, d->neuron, d->row, d->is_active ? -d->beta : d->beta};
-  }
   ep_backward_f32 b = {.plan = j->plan,
                        .relax = j->relax,
                        .from = j->from,
@@ -153,8 +147,8 @@ static ep_status evaluate(ascent *a) {
                        .coef = j->coef,
                        .coef_x = j->coef_x,
                        .alpha = j->alpha,
-                       .beta = a->beta,
-                       .n_beta = j->n_decision,
+                       .decision = j->decision,
+                       .n_decision = j->n_decision,
                        .kept = a->kept,
                        .lin = a->lin,
                        .cst = a->cst,
@@ -220,6 +214,12 @@ static void forward_univar(ascent *a, uint32_t k) {
     const float *tl = ln->tl + at, *su = ln->su + at, *tu = ln->tu + at;
     float *y = a->val[nd->out] + r * n;
     for (size_t i = 0; i < n; i++) y[i] = c[i] >= 0 ? sl[i] * z[i] + tl[i] : su[i] * z[i] + tu[i];
+  }
+  for (size_t i = 0; i < j->n_decision; i++) {
+    const ep_decision *d = &j->decision[i];
+    if (d->node != k) continue;
+    size_t at = d->row * n + d->neuron;
+    a->val[nd->out][at] = d->is_active ? a->val[nd->in[0]][at] : 0;
   }
 }
 

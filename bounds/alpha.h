@@ -10,14 +10,6 @@
 
 #include "bounds/crown.h"
 
-/* A decided neuron of row `row`: z >= 0 (is_active) or z <= 0, with its multiplier. Sorted by node, descending. */
-typedef struct ep_decision {
-  uint32_t node, neuron;
-  size_t row;
-  bool is_active;
-  float beta;
-} ep_decision;
-
 typedef struct ep_alpha_opt {
   uint32_t iterations; /* 0 = only evaluate */
   float rate, beta_rate, decay;
@@ -35,7 +27,7 @@ typedef struct ep_alpha_job {
   const int8_t *sign;
   const float *coef, *coef_x;
   float **alpha;         /* [n_node] of [rows x n] for ReLU nodes: start on entry, best found on return */
-  ep_decision *decision; /* [n_decision] beta: start on entry, best on return */
+  ep_decision *decision; /* [n_decision], sorted; beta: start on entry, best on return */
   size_t n_decision;
   const float *target; /* [rows] a row whose bound exceeds it counts as done; NULL = none */
   const uint32_t *group; /* [rows] ascending: rows of a group are done when any of them is (a conjunction); NULL = own */

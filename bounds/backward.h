@@ -9,14 +9,16 @@
 
 #include "bounds/lines.h"
 
-/* A decided neuron's multiplier: adds `value` to row `row`'s coefficient of input neuron `neuron` of UNIVAR node
- * `node`. For a decision z >= 0 the value is -beta, for z <= 0 it is +beta, beta >= 0 (the caller's duty: it makes the
- * row smaller on the decided side, hence keeps it a lower bound there). Sorted by node, descending. */
-typedef struct ep_beta {
+/* A decided neuron of row `row`: ReLU node `node`, input neuron z = `neuron`, decided z >= 0 (is_active: relu(z) = z) or
+ * z <= 0 (relu(z) = 0). The row's relaxation of the neuron becomes that exact line, and `beta` >= 0 (anything else counts
+ * as 0) times the decided inequality is subtracted from the row: it stays a lower bound wherever the decision holds.
+ * Arrays of decisions are sorted by node, then row. */
+typedef struct ep_decision {
   uint32_t node, neuron;
   size_t row;
-  double value;
-} ep_beta;
+  bool is_active;
+  float beta;
+} ep_decision;
 
 #define EP_BACKWARD_TYPES(REAL, SUF)                                                                                   \
   typedef struct ep_backward_##SUF {                                                                                   \
@@ -32,8 +34,8 @@ typedef struct ep_beta {
     const REAL *coef, *coef_x;                                                                                         \
     /* Per-row lower slopes of ReLU nodes, [n_node] of [rows x n] or NULL. Clamped to [0,1]: sound for any value. */    \
     REAL *const *alpha;                                                                                                \
-    const ep_beta *beta;                                                                                               \
-    size_t n_beta;                                                                                                     \
+    const ep_decision *decision;                                                                                       \
+    size_t n_decision;                                                                                                 \
     /* If not NULL: [n_node] of NULL or caller's [rows x n], which receives the coefficients at that UNIVAR node's       \
      * output (left alone when no row reaches the node). */                                                             \
     REAL **kept;                                                                                                       \

@@ -186,16 +186,41 @@ static void univar_charge(const FN(ep_backward) * b, size_t r, size_t n, const d
 }
 #endif
 
-static void beta_step(pass *p, uint32_t k, ep_vid u) {
-  const FN(ep_backward) *b = p->b;
-  size_t n = b->plan->g->val[u].n;
-  for (size_t i = 0; i < b->n_beta; i++) {
-    const ep_beta *e = &b->beta[i];
-    if (e->node != k) continue;
-    REAL *c = &p->slot[u][e->row * n + e->neuron];
-    *c += (REAL)e->value;
+/* First decision of node k; *n_out = how many there are. */
+static const ep_decision *decisions_of(const FN(ep_backward) * b, uint32_t k, size_t *n_out) {
+  size_t lo = 0, hi = b->n_decision;
+  while (lo < hi) {
+    size_t mid = (lo + hi) / 2;
+    if (b->decision[mid].node < k) lo = mid + 1;
+    else hi = mid;
+  }
+  size_t e = lo;
+  while (e < b->n_decision && b->decision[e].node == k) e++;
+  *n_out = e - lo;
+  return b->decision + lo;
+}
+
+/* Decided neurons leave the relaxation: their coefficients are set aside (in `aside`) before a row passes ... */
+static void decisions_before(const ep_decision *d, size_t n, REAL *c, REAL *aside) {
+  for (size_t i = 0; i < n; i++) {
+    aside[i] = c[d[i].neuron];
+    c[d[i].neuron] = 0;
+  }
+}
+
+/* ... and come back through their exact line, with the multiplier: for z >= 0, row >= row - beta z; for z <= 0,
+ * row >= row + beta z. */
+static void decisions_after(const FN(ep_backward) * b, size_t r, const ep_decision *d, size_t n, const REAL *aside,
+                            const double *mag, REAL *dst) {
+  for (size_t i = 0; i < n; i++) {
+    REAL beta = d[i].beta > 0 ? (REAL)d[i].beta : 0; /* a NaN becomes 0 */
+    REAL c = d[i].is_active ? aside[i] - beta : beta;
+    dst[d[i].neuron] = c;
 #if EP_CERT
-    b->err[e->row] += 2 * EP_U64 * fabs(*c) * b->plan->mag[u][e->neuron] * EP_ERR_SLACK + EP_ETA64;
+    /* One subtraction; the later addition onto an old coefficient is charged like any other. */
+    b->err[r] += 3 * EP_U64 * fabs(c) * mag[d[i].neuron] * EP_ERR_SLACK + EP_ETA64;
+#else
+    (void)b, (void)r, (void)mag;
 #endif
   }
 }
@@ -215,10 +240,18 @@ static ep_status univar_step(pass *p, uint32_t k) {
 #endif
   if (b->kept && b->kept[k]) memcpy(b->kept[k], p->slot[v], rows * n * sizeof(REAL));
   const REAL *alpha = b->alpha && b->plan->is_relu[k] ? b->alpha[k] : NULL;
+  size_t n_dec;
+  const ep_decision *dec = decisions_of(b, k, &n_dec), *dec_end = dec + n_dec;
+  REAL *aside = EP_SCRATCH(p->s, REAL, n_dec + 1);
+  if (!aside) return EP_E_NOMEM;
+  assert(!n_dec || b->plan->is_relu[k]);
   for (size_t r = 0; r < rows; r++) {
+    size_t n_row = 0;
+    while (dec + n_row < dec_end && dec[n_row].row == r) n_row++;
     size_t at = (b->dom ? b->dom[r] : 0) * n;
     assert(at < b->relax->batch * n || n == 0);
     REAL *c = p->slot[v] + r * n;
+    decisions_before(dec, n_row, c, aside);
     REAL t = alpha ? relu_row_alpha(n, c, alpha + r * n, ln->su + at, ln->tu + at, dst)
                    : univar_row(n, c, ln->sl + at, ln->tl + at, ln->su + at, ln->tu + at, dst);
 #if EP_CERT
@@ -227,6 +260,8 @@ static ep_status univar_step(pass *p, uint32_t k) {
 #else
     b->cst[r] += t;
 #endif
+    decisions_after(b, r, dec, n_row, aside, b->plan->mag[u], dst);
+    dec += n_row;
     if (has_old) {
       REAL *old = p->slot[u] + r * n;
       for (size_t i = 0; i < n; i++) old[i] += dst[i];
@@ -237,7 +272,6 @@ static ep_status univar_step(pass *p, uint32_t k) {
   if (has_old) slot_drop(p, v);
   else slot_move(p, v, u);
   ep_scratch_restore(p->s, m);
-  beta_step(p, k, u);
   return EP_OK;
 }
 
