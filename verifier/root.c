@@ -1,0 +1,178 @@
+#include "verifier/root.h"
+
+#include <math.h>
+#include <string.h>
+
+static ep_status root_fill(ep_root *r, uint32_t box) {
+  const ep_input_box *b = &r->run->q->box[box];
+  size_t n_x = r->run->q->n_x;
+  EP_TRY(ep_plan_create(r->run->ctx, r->run->g, b->lo, b->hi, &r->mem, &r->plan));
+  EP_TRY(ep_spec_init(&r->spec, r->plan, r->run->q, box, &r->mem));
+  EP_TRY(ep_crown_table(r->plan, 1, &r->mem, &r->bounds));
+  EP_TRY(ep_relax_init_f64(r->plan, 1, &r->mem, &r->relax));
+  memcpy(r->bounds.lo[r->run->g->input], b->lo, n_x * sizeof(double));
+  memcpy(r->bounds.hi[r->run->g->input], b->hi, n_x * sizeof(double));
+  r->margin = EP_SCRATCH(&r->mem, double, r->spec.n_row + 1);
+  r->x_lo = EP_SCRATCH(&r->mem, float, n_x + 1);
+  r->x_hi = EP_SCRATCH(&r->mem, float, n_x + 1);
+  if (!r->margin || !r->x_lo || !r->x_hi) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < r->spec.n_row; i++) r->margin[i] = -INFINITY;
+  for (size_t i = 0; i < n_x; i++) {
+    r->x_lo[i] = (float)b->lo[i];
+    r->x_hi[i] = (float)b->hi[i];
+  }
+  return EP_OK;
+}
+
+ep_status ep_root_create(ep_run *run, uint32_t box, ep_root **out) {
+  *out = NULL;
+  ep_root *r = ep_calloc(run->ctx, 1, sizeof *r);
+  if (!r) return EP_E_NOMEM;
+  r->run = run;
+  r->box = box;
+  ep_arena_init(&r->arena, run->ctx);
+  ep_scratch_init(&r->mem, run->ctx);
+  ep_status st = root_fill(r, box);
+  if (st != EP_OK) ep_root_destroy(r);
+  else *out = r;
+  return st;
+}
+
+void ep_root_destroy(ep_root *r) {
+  if (!r) return;
+  ep_ctx *ctx = r->run->ctx;
+  ep_plan_destroy(r->plan);
+  ep_arena_clear(&r->arena);
+  ep_scratch_clear(&r->mem);
+  ep_free(ctx, r);
+}
+
+/* Rows of open polytopes. */
+static size_t open_rows(const ep_root *r, uint32_t *row, uint32_t *group) {
+  size_t n = 0;
+  for (uint32_t i = 0; i < r->spec.n_row; i++) {
+    if (ep_run_is_proved(r->run, r->box, r->spec.poly[i])) continue;
+    row[n] = i;
+    group[n++] = r->spec.poly[i];
+  }
+  return n;
+}
+
+static void settle_rows(ep_root *r, size_t n, const uint32_t *row, const double *margin) {
+  for (size_t i = 0; i < n; i++) {
+    if (margin[i] > r->margin[row[i]]) r->margin[row[i]] = margin[i];
+    uint32_t p = r->spec.poly[row[i]];
+    if (ep_spec_refutes(&r->spec, row[i], margin[i]) && !ep_run_is_proved(r->run, r->box, p))
+      ep_run_mark_proved(r->run, r->box, p);
+  }
+}
+
+/* Optimises the open rows' slopes in float32; fills r->alpha rows and hands them back as a float64 table for `n` rows. */
+static ep_status optimise_rows(ep_root *r, const ep_alpha_opt *opt, size_t n, const uint32_t *row,
+                               const uint32_t *group, double ***out, ep_scratch *s) {
+  const ep_graph *g = r->run->g;
+  size_t n_x = r->spec.n_x, n_y = r->spec.n_y;
+  ep_relax_f32 relax;
+  EP_TRY(ep_relax_init_f32(r->plan, 1, s, &relax));
+  ep_relax_to_f32(r->plan, &r->relax, &relax);
+  float **alpha;
+  EP_TRY(ep_alpha_tables(r->plan, &relax, g->output, n, NULL, s, &alpha));
+  float *coef = EP_SCRATCH(s, float, n * n_y + 1), *coef_x = r->spec.coef_x ? EP_SCRATCH(s, float, n * n_x + 1) : NULL;
+  float *target = EP_SCRATCH(s, float, 2 * n + 1);
+  if (!coef || !target || (r->spec.coef_x && !coef_x)) return EP_E_NOMEM;
+  for (size_t i = 0; i < n; i++) {
+    memcpy(coef + i * n_y, r->spec.coef32 + row[i] * n_y, n_y * sizeof(float));
+    if (coef_x) memcpy(coef_x + i * n_x, r->spec.coef_x32 + row[i] * n_x, n_x * sizeof(float));
+    target[i] = (float)(r->spec.rhs[row[i]] + 1e-4 * (1 + fabs(r->spec.rhs[row[i]])));
+  }
+  ep_alpha_job job = {.plan = r->plan,
+                      .relax = &relax,
+                      .x_lo = r->x_lo,
+                      .x_hi = r->x_hi,
+                      .from = g->output,
+                      .rows = n,
+                      .coef = coef,
+                      .coef_x = coef_x,
+                      .alpha = alpha,
+                      .target = target,
+                      .group = group,
+                      .best = target + n};
+  EP_TRY(ep_alpha_run(&job, opt, s));
+  if (!r->alpha) {
+    /* Rows never optimised (proved before) keep the lines' own slopes. */
+    EP_TRY(ep_alpha_tables(r->plan, &relax, g->output, r->spec.n_row, NULL, &r->mem, &r->alpha));
+  }
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    size_t w = g->val[g->node[k].out].n;
+    for (size_t i = 0; alpha[k] && i < n; i++)
+      memcpy(r->alpha[k] + row[i] * w, alpha[k] + i * w, w * sizeof(float));
+  }
+  return ep_alpha_to_f64(r->plan, alpha, n, s, out);
+}
+
+ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_alpha_opt *opt) {
+  ep_run *run = r->run;
+  ep_scratch *s = ep_pool_scratch(run->pool);
+  ep_scratch_mark m = ep_scratch_save(s);
+  ep_status st = EP_E_NOMEM;
+  uint32_t *row = EP_SCRATCH(s, uint32_t, 2 * r->spec.n_row + 1), *dom = EP_SCRATCH(s, uint32_t, r->spec.n_row + 1);
+  double *margin = EP_SCRATCH(s, double, r->spec.n_row + 1), **alpha = NULL;
+  double *lin = EP_SCRATCH(s, double, (size_t)r->spec.n_row * r->spec.n_x + 1);
+  if (!row || !dom || !margin || !lin) goto done;
+  uint32_t *group = row + r->spec.n_row;
+  ep_crown_opt copt = {.rule = EP_RELAX_ADAPTIVE, .is_interval_only = method == EP_ROOT_IBP, .pool = run->pool};
+  if (method == EP_ROOT_ALPHA) EP_GOTO(ep_alpha_bounds(r->plan, &copt, opt, &r->bounds, &r->relax, &r->arena, s));
+  else EP_GOTO(ep_crown_run(r->plan, &copt, &r->bounds, &r->relax, &r->arena, s));
+  EP_GOTO(ep_plan_refine(r->plan, &r->bounds, s));
+  size_t n = open_rows(r, row, group);
+  for (size_t i = 0; i < n; i++) dom[i] = 0;
+  if (method == EP_ROOT_ALPHA) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
+  EP_GOTO(ep_spec_margins(&r->spec, r->plan, &r->relax, &r->bounds, n, row, dom, alpha, NULL, 0, margin, lin, s));
+  settle_rows(r, n, row, margin);
+done:
+  ep_scratch_restore(s, m);
+  return st;
+}
+
+double ep_root_worst(const ep_root *r) {
+  double worst = INFINITY;
+  for (uint32_t p = 0; p < r->spec.n_poly; p++) {
+    if (ep_run_is_proved(r->run, r->box, p)) continue;
+    double best = -INFINITY;
+    for (uint32_t i = r->spec.first[p]; i < r->spec.first[p + 1]; i++) best = fmax(best, r->margin[i]);
+    worst = fmin(worst, best);
+  }
+  return worst;
+}
+
+static bool box_is_open(const ep_run *run, uint32_t box) {
+  for (uint32_t p = 0; p < run->q->box[box].n_poly; p++)
+    if (!ep_run_is_proved(run, box, p)) return true;
+  return false;
+}
+
+ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name) {
+  double t0 = ep_time_s();
+  uint32_t open = ep_run_n_open(run);
+  ep_phase ph = {.name = name, .worst_bound = INFINITY};
+  atomic_store(&run->progress.phase, name);
+  ep_alpha_opt opt = ep_alpha_default();
+  opt.iterations = (uint32_t)run->cfg->iterations;
+  ep_status st = EP_OK;
+  for (uint32_t i = 0; i < run->q->n_box && st == EP_OK; i++) {
+    if (!box_is_open(run, i)) continue;
+    ep_root *root;
+    st = ep_root_create(run, i, &root);
+    if (st != EP_OK) break;
+    st = ep_root_bound(root, method, &opt);
+    ph.domains++;
+    atomic_store(&run->progress.domains, ph.domains);
+    if (st == EP_OK) ph.worst_bound = fmin(ph.worst_bound, ep_root_worst(root));
+    ep_root_destroy(root);
+  }
+  ph.seconds = ep_time_s() - t0;
+  ph.proved = open - ep_run_n_open(run);
+  if (!(ph.worst_bound < INFINITY)) ph.worst_bound = NAN;
+  ep_run_phase(run, &ph);
+  return st;
+}
