@@ -163,7 +163,8 @@ static void judge(batch *b, size_t d, const size_t *row_at, const double *margin
     }
     if (!e->is_open[p]) continue;
     any = true;
-    for (size_t j = 0; j < n_x; j++) score[j] += fabs(lin[best_at * n_x + j]);
+    for (uint32_t r = spec->first[p]; r < spec->first[p + 1]; r++)
+      for (size_t j = 0; j < n_x; j++) score[j] += fabs(lin[(row_at[p] + (r - spec->first[p])) * n_x + j]);
     if (best < worst) {
       worst = best;
       for (size_t j = 0; j < n_x; j++) b->corner[d * n_x + j] = lin[best_at * n_x + j] > 0 ? e->lo[j] : e->hi[j];
