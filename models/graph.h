@@ -45,10 +45,9 @@ ep_status ep_builder_node(ep_builder *b, const char *op_type, const char *node_n
 /* Names the output, drops dead nodes, simplifies, checks all invariants and hands the graph over. */
 ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out);
 
-/* Semantics-preserving rewrites (called by finish): bias adds merged into the affine node before them, identities
- * removed, diagonal scales (BatchNormalization) folded into a preceding Gemm/Conv with the weights' rounding error
- * recorded in rel_err and bias_err. Never changes the real function beyond what the error fields admit. */
-
-/* Number of UNIVAR neurons per kind etc. for `inspect` is derived from the nodes. */
+/* What building and finishing simplify, all exactly or with the rounding recorded: constants are folded; reshapes,
+ * Identity, Dropout and other identities become aliases of their input; a constant added to an affine node's output joins
+ * its bias (bias_err takes the rounding of that sum); dead nodes go. BatchNormalization stays a diagonal node of its own
+ * (its scale's rounding in rel_err), and two matrices are never multiplied together. */
 
 #endif

@@ -130,7 +130,7 @@ typedef struct ep_op_in {
 typedef struct ep_op_build {
   ep_ctx *ctx;
   ep_arena *arena; /* the graph's */
-  const char *node_name;
+  const char *node_name, *op_type;
   int64_t opset;
   ep_attrs attrs;
   uint32_t n_in;
