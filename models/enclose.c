@@ -1,7 +1,6 @@
 #include "models/enclose.h"
 
 #include <assert.h>
-#include <float.h>
 
 /* g(x) = f(x) - k*x throughout. Subtracting a linear function keeps curvature, so on a convex piece [a,b]
  *   max g = max(g(a), g(b))   and   g(x) >= g(p) + d*(x-p) for every p in [a,b] and subgradient d of g at p,
@@ -66,9 +65,7 @@ static ep_itv over_line(const ep_univar *f, uint32_t i, double k, double a, doub
 
 /* ---- curved pieces ---- */
 
-static bool has_jump_at(const ep_univar *f, uint32_t brk) {
-  return f->has_jump && f->jump_lo[brk] != f->jump_hi[brk];
-}
+static bool has_jump_at(const ep_univar *f, uint32_t brk) { return f->has_jump && f->jump_lo[brk] != f->jump_hi[brk]; }
 
 /* All values of the tangents of g at p over [a,b]. At a kink that is the fan of both sides' tangents. */
 static ep_itv tangent_over(const ep_univar *f, double k, double p, double a, double b) {
@@ -84,7 +81,7 @@ static double find_stationary(const ep_univar *f, double k, double sign, double 
   double fa = sign * (f->df(f, a) - k), fb = sign * (f->df(f, b) - k), p = a;
   if (!(fa < 0)) return a;
   if (!(fb > 0)) return b;
-  const double enough = 0x1p-40 * (fabs(fa) + fabs(fb));
+  const double enough = 0x1p-32 * fmin(fabs(fa), fabs(fb));
   int side = 0;
   for (int it = 0; it < 60; it++) {
     p = (a * fb - b * fa) / (fb - fa);
@@ -124,13 +121,15 @@ static ep_itv over_curve(const ep_univar *f, uint32_t i, double k, double a, dou
   if (jump_a) r = hull(r, minus_kx(valid_or_whole((ep_itv){f->jump_lo[i - 1], f->jump_hi[i - 1]}), k, a, a));
   if (jump_b) r = hull(r, minus_kx(valid_or_whole((ep_itv){f->jump_lo[i], f->jump_hi[i]}), k, b, b));
 
-  double far = 2 * (1 + fmin(fabs(a), fabs(b))), sa = isfinite(a) ? a : fmin(b, 0) - far,
-         sb = isfinite(b) ? b : fmax(sa, 0) + far;
+  /* Tangents are sought within a finite stretch; what they say holds for all of [a,b]. */
+  double far = fmin(2 * (1 + fmin(fabs(a), fabs(b))), 1e6);
+  double sa = isfinite(a) ? a : fmin(b, 0) - far, sb = isfinite(b) ? b : fmax(sa, 0) + far;
   double p = find_stationary(f, k, is_convex ? 1 : -1, sa, sb), best = -INFINITY;
-  if (!((p == a && jump_a) || (p == b && jump_b))) best = tangent_side(f, k, is_convex, p, a, b);
+  bool at_jump = (p == a && jump_a) || (p == b && jump_b);
+  if (!at_jump) best = tangent_side(f, k, is_convex, p, a, b);
   /* At a kink or a vertical tangent the end point's own fan is wide; a point just inside has only its own tangent. */
   ep_itv d = valid_or_whole(f->enclose_df(f, p));
-  if ((p == sa || p == sb) && !(d.hi - d.lo <= 1e-9 * (1 + ep_itv_mag(d)))) {
+  if ((p == sa || p == sb) && (at_jump || !(d.hi - d.lo <= 1e-9 * (1 + ep_itv_mag(d))))) {
     double q = p + (p == sa ? 0x1p-20 : -0x1p-20) * (sb - sa);
     if (q > a && q < b) best = fmax(best, tangent_side(f, k, is_convex, q, a, b));
   }
@@ -148,9 +147,9 @@ static ep_itv over_piece(const ep_univar *f, uint32_t i, double k, double a, dou
  * t and like i+1 right of it, and t itself is unknown (it may even lie outside [a,b]).
  * Two lines: f is one of them. Otherwise let T_a, T_b be the tangents at the ends. If one side is convex and the other
  * concave, say convex first: on [a,t] g >= T_a and g <= max(g(a), g(t)); on [t,b] g <= T_b and g >= min(g(t), g(b));
- * and T_a(t) <= g(t) <= T_b(t). So g stays within the hull of g(a), g(b), T_a and T_b over [a,b]; mirrored likewise, and
- * a line counts as either. With jump values J around t the two sides come apart and the same hull with J holds for all
- * curvatures. */
+ * and T_a(t) <= g(t) <= T_b(t). So g stays within the hull of g(a), g(b), T_a and T_b over [a,b]; mirrored likewise,
+ * and a line counts as either. With jump values J around t the two sides come apart and the same hull with J holds for
+ * all curvatures. */
 static ep_itv over_break(const ep_univar *f, uint32_t i, double k, double a, double b) {
   assert(i + 1 < f->n_piece && a <= b);
   bool jump = has_jump_at(f, i);
@@ -158,8 +157,7 @@ static ep_itv over_break(const ep_univar *f, uint32_t i, double k, double a, dou
   ep_itv r = at_point(f, k, a);
   if (a == b) return r;
   ep_itv j = jump ? minus_kx(valid_or_whole((ep_itv){f->jump_lo[i], f->jump_hi[i]}), k, a, b) : r;
-  if (c0 == EP_LINEAR && c1 == EP_LINEAR)
-    return hull(j, hull(over_line(f, i, k, a, b), over_line(f, i + 1, k, a, b)));
+  if (c0 == EP_LINEAR && c1 == EP_LINEAR) return hull(j, hull(over_line(f, i, k, a, b), over_line(f, i + 1, k, a, b)));
   if (c0 == c1 && !jump) {
     if (!f->is_monotone) return ep_itv_whole();
     return minus_kx(valid_or_whole((ep_itv){f->enclose(f, a).lo, f->enclose(f, b).hi}), k, a, b);
@@ -195,6 +193,10 @@ ep_itv ep_enclose(const ep_univar *f, double k, double l, double u) {
     double a = i > 0 ? fmax(l, f->brk[i - 1].hi) : l, b = i + 1 < f->n_piece ? fmin(u, f->brk[i].lo) : u;
     if (a <= b) r = hull(r, over_piece(f, i, k, a, b));
     if (i + 1 < f->n_piece) r = join_break(f, i, k, l, u, r);
+  }
+  if (k == 0 && f->is_monotone) { /* one end is infinite; the other still bounds its side */
+    if (isfinite(l)) r.lo = fmax(r.lo, valid_or_whole(f->enclose(f, l)).lo);
+    if (isfinite(u)) r.hi = fmin(r.hi, valid_or_whole(f->enclose(f, u)).hi);
   }
   return valid_or_whole(r);
 }
