@@ -78,7 +78,8 @@ static ep_itv tangent_over(const ep_univar *f, double k, double p, double a, dou
 /* Where sign*(f'-k), an increasing function on the piece, crosses zero: regula falsi with the Illinois rule, which
  * needs some eight evaluations. a and b are finite. @sound estimate */
 static double find_stationary(const ep_univar *f, double k, double sign, double a, double b) {
-  double fa = sign * (f->df(f, a) - k), fb = sign * (f->df(f, b) - k), p = a;
+  /* Just inside the ends, since at a kink f' may be the neighbouring piece's. */
+  double h = 0x1p-30 * (b - a), fa = sign * (f->df(f, a + h) - k), fb = sign * (f->df(f, b - h) - k), p = a;
   if (!(fa < 0)) return a;
   if (!(fb > 0)) return b;
   const double enough = 0x1p-32 * fmin(fabs(fa), fabs(fb));
