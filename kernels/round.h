@@ -13,6 +13,7 @@
 #define EP_U32 0x1p-24   /* unit roundoff of binary32 */
 #define EP_ETA64 0x1p-1000 /* absolute error of one operation that may underflow, generous */
 #define EP_ETA32 0x1p-126
+#define EP_LIBM_ULP 4 /* assumed accuracy of libm functions, in ulps; tested against quad precision */
 
 /* Next double below / above. NaN stays NaN, infinities stay. @sound outward */
 static inline double ep_dn(double x) { return nextafter(x, -INFINITY); }
