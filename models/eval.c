@@ -1,0 +1,22 @@
+#include "models/eval.h"
+
+#include <string.h>
+
+#define REAL float
+#define FN(name) name##_f32
+#define BIAS bias32
+#define POINT(u, x) (u)->f32((u), (x))
+#define GENERAL forward_f32
+#include "models/eval_impl.h"
+#undef REAL
+#undef FN
+#undef BIAS
+#undef POINT
+#undef GENERAL
+
+#define REAL double
+#define FN(name) name##_f64
+#define BIAS bias
+#define POINT(u, x) (u)->f((u), (x))
+#define GENERAL forward_f64
+#include "models/eval_impl.h"

@@ -1,0 +1,122 @@
+/* Evaluation and gradients, included once per precision. REAL, FN(name), BIAS, POINT(u, x) and GENERAL are set by eval.c. */
+
+static ep_status FN(trace_init)(const ep_graph *g, size_t batch, ep_scratch *s, FN(ep_trace) * t) {
+  t->batch = batch;
+  t->v = EP_SCRATCH(s, REAL *, g->n_val + 1u);
+  if (!t->v) return EP_E_NOMEM;
+  for (uint32_t v = 0; v < g->n_val; v++) {
+    t->v[v] = EP_SCRATCH(s, REAL, batch * g->val[v].n + 1);
+    if (!t->v[v]) return EP_E_NOMEM;
+  }
+  return EP_OK;
+}
+
+static ep_status FN(affine)(const ep_graph *g, const ep_node *nd, FN(ep_trace) * t, ep_scratch *s) {
+  const ep_affine *a = &nd->low.is.affine;
+  size_t n = g->val[nd->out].n;
+  REAL *y = t->v[nd->out];
+  for (uint32_t j = 0; j < a->n_terms; j++)
+    EP_TRY(FN(ep_linop_apply)(&a->A[j], t->batch, t->v[nd->in[j]], y, j > 0, s));
+  for (size_t r = 0; a->BIAS && r < t->batch; r++)
+    for (size_t i = 0; i < n; i++) y[r * n + i] += a->BIAS[i];
+  return EP_OK;
+}
+
+static void FN(univar)(const ep_graph *g, const ep_node *nd, FN(ep_trace) * t) {
+  const ep_univar *u = &nd->low.is.univar;
+  size_t n = g->val[nd->out].n * t->batch;
+  const REAL *x = t->v[nd->in[0]];
+  REAL *y = t->v[nd->out];
+  if (!strcmp(u->name, "Relu")) /* the hot one: no call per element */
+    for (size_t i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+  else
+    for (size_t i = 0; i < n; i++) y[i] = POINT(u, x[i]);
+}
+
+static ep_status FN(general)(const ep_graph *g, const ep_node *nd, FN(ep_trace) * t, ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  const REAL **x = EP_SCRATCH(s, const REAL *, nd->n_in);
+  if (!x) return EP_E_NOMEM;
+  for (size_t r = 0; r < t->batch; r++) {
+    for (uint32_t j = 0; j < nd->n_in; j++) x[j] = t->v[nd->in[j]] + r * g->val[nd->in[j]].n;
+    nd->low.is.general.GENERAL(nd, x, t->v[nd->out] + r * g->val[nd->out].n);
+  }
+  ep_scratch_restore(s, m);
+  return EP_OK;
+}
+
+ep_status FN(ep_eval)(const ep_graph *g, size_t batch, const REAL *x, ep_scratch *s, FN(ep_trace) * out) {
+  EP_TRY(FN(trace_init)(g, batch, s, out));
+  memcpy(out->v[g->input], x, batch * g->val[g->input].n * sizeof *x);
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    const ep_node *nd = &g->node[k];
+    if (nd->low.cls == EP_AFFINE) EP_TRY(FN(affine)(g, nd, out, s));
+    else if (nd->low.cls == EP_UNIVAR) FN(univar)(g, nd, out);
+    else EP_TRY(FN(general)(g, nd, out, s));
+  }
+  return EP_OK;
+}
+
+/* GENERAL nodes supply a float64 rule only; other precisions go through a copy of the sample. */
+static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, REAL **gv,
+                                  ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  size_t n_y = g->val[nd->out].n;
+  double **x = EP_SCRATCH(s, double *, nd->n_in), **gx = EP_SCRATCH(s, double *, nd->n_in);
+  double *gy = EP_SCRATCH(s, double, n_y);
+  if (!x || !gx || !gy) return EP_E_NOMEM;
+  for (uint32_t j = 0; j < nd->n_in; j++) {
+    x[j] = EP_SCRATCH(s, double, g->val[nd->in[j]].n);
+    gx[j] = EP_SCRATCH(s, double, g->val[nd->in[j]].n);
+    if (!x[j] || !gx[j]) return EP_E_NOMEM;
+  }
+  for (size_t r = 0; r < t->batch; r++) {
+    for (uint32_t j = 0; j < nd->n_in; j++) {
+      size_t n = g->val[nd->in[j]].n;
+      for (size_t i = 0; i < n; i++) {
+        x[j][i] = (double)t->v[nd->in[j]][r * n + i];
+        gx[j][i] = 0;
+      }
+    }
+    for (size_t i = 0; i < n_y; i++) gy[i] = (double)gv[nd->out][r * n_y + i];
+    nd->low.is.general.backward_f64(nd, (const double *const *)x, gy, gx);
+    for (uint32_t j = 0; j < nd->n_in; j++) {
+      size_t n = g->val[nd->in[j]].n;
+      for (size_t i = 0; i < n; i++) gv[nd->in[j]][r * n + i] += (REAL)gx[j][i];
+    }
+  }
+  ep_scratch_restore(s, m);
+  return EP_OK;
+}
+
+static ep_status FN(grad_node)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, REAL **gv,
+                               ep_scratch *s) {
+  if (nd->low.cls == EP_GENERAL) return FN(grad_general)(g, nd, t, gv, s);
+  if (nd->low.cls == EP_AFFINE) {
+    const ep_affine *a = &nd->low.is.affine;
+    for (uint32_t j = 0; j < a->n_terms; j++)
+      EP_TRY(FN(ep_linop_apply_t)(&a->A[j], t->batch, gv[nd->out], gv[nd->in[j]], true, s));
+    return EP_OK;
+  }
+  const ep_univar *u = &nd->low.is.univar;
+  size_t n = g->val[nd->out].n * t->batch;
+  const REAL *x = t->v[nd->in[0]], *gy = gv[nd->out];
+  REAL *gx = gv[nd->in[0]];
+  if (!strcmp(u->name, "Relu"))
+    for (size_t i = 0; i < n; i++) gx[i] += x[i] > 0 ? gy[i] : 0;
+  else
+    for (size_t i = 0; i < n; i++) gx[i] += gy[i] * (REAL)u->df(u, (double)x[i]);
+  return EP_OK;
+}
+
+ep_status FN(ep_grad)(const ep_graph *g, const FN(ep_trace) * t, const REAL *gy, REAL *gx, ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  FN(ep_trace) gt;
+  ep_status st = FN(trace_init)(g, t->batch, s, &gt);
+  for (uint32_t v = 0; v < g->n_val && st == EP_OK; v++) memset(gt.v[v], 0, t->batch * g->val[v].n * sizeof(REAL));
+  if (st == EP_OK) memcpy(gt.v[g->output], gy, t->batch * g->val[g->output].n * sizeof(REAL));
+  for (uint32_t k = g->n_node; k-- > 0 && st == EP_OK;) st = FN(grad_node)(g, &g->node[k], t, gt.v, s);
+  if (st == EP_OK) memcpy(gx, gt.v[g->input], t->batch * g->val[g->input].n * sizeof(REAL));
+  ep_scratch_restore(s, m);
+  return st;
+}

@@ -1,0 +1,131 @@
+/* Rigorous interval evaluation. Part of the trusted base. */
+#include <math.h>
+#include <string.h>
+
+#include "models/enclose.h"
+#include "models/eval.h"
+
+/* Slack that covers the rounding of the (non-negative) error sums themselves. */
+#define SLACK (1 + 0x1p-16)
+
+/* y = sum_k A_k x_k + b over boxes, as mid and radius: exact y lies within rad of mid where
+ *   mid = fl(sum A_k m_k + b),  rad >= sum |A_k| r_k + error.
+ * Any m_k with |x - m_k| <= r_k will do; m_k is the rounded centre and r_k is rounded up from it. The error of the float64
+ * products is gamma*(|A_k| |m_k|) (kernels/linop.h), the stored weights may be off by rel_err |A_k| on all of |x|, the
+ * bias by bias_err, and adding up n_terms + 1 parts costs gamma again: with mag_k = |m_k| + r_k >= |x|,
+ *   error <= sum_k (gamma_{t_k + n_terms + 6} + rel_err_k) |A_k| mag_k + gamma_{n_terms + 6} |b| + bias_err.
+ * Radius terms are sums of non-negative numbers, correct to a relative 2^-20 and covered by SLACK. */
+static ep_status affine_term(const ep_linop *A, uint32_t n_terms, size_t batch, const double *lo, const double *hi,
+                             bool add, double *mid, double *rad, ep_scratch *s) {
+  size_t n = batch * A->n_in;
+  ep_scratch_mark mark = ep_scratch_save(s);
+  double *m = EP_SCRATCH(s, double, n + 1), *r = EP_SCRATCH(s, double, n + 1);
+  if (!m || !r) return EP_E_NOMEM;
+  double w = (ep_gamma64(A->terms_fwd + n_terms + 6u) + A->rel_err) * SLACK;
+  for (size_t i = 0; i < n; i++) {
+    m[i] = lo[i] + 0.5 * (hi[i] - lo[i]);
+    if (lo[i] == hi[i]) m[i] = lo[i];
+    double a = ep_sub_up(m[i], lo[i]), b = ep_sub_up(hi[i], m[i]);
+    if (lo[i] == hi[i]) a = b = 0;
+    r[i] = a > b ? a : b;
+    r[i] += w * (fabs(m[i]) + r[i]) * SLACK; /* the error term rides along: one |A| product for both */
+  }
+  ep_status st = ep_linop_apply_f64(A, batch, m, mid, add, s);
+  if (st == EP_OK) st = ep_linop_apply_abs_f64(A, batch, r, rad, add, s);
+  ep_scratch_restore(s, mark);
+  return st;
+}
+
+ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const double *const *lo,
+                        const double *const *hi, double *ylo, double *yhi, ep_scratch *s) {
+  ep_scratch_mark mark = ep_scratch_save(s);
+  double *mid = EP_SCRATCH(s, double, batch * n_out + 1), *rad = EP_SCRATCH(s, double, batch * n_out + 1);
+  ep_status st = mid && rad ? EP_OK : EP_E_NOMEM;
+  size_t terms = 0;
+  for (uint32_t k = 0; k < a->n_terms && st == EP_OK; k++) {
+    st = affine_term(&a->A[k], a->n_terms, batch, lo[k], hi[k], k > 0, mid, rad, s);
+    terms += a->A[k].terms_fwd + 2u;
+  }
+  double w = ep_gamma64(a->n_terms + 6u) * SLACK;
+  for (size_t i = 0; st == EP_OK && i < batch * n_out; i++) {
+    double b = a->bias ? a->bias[i % n_out] : 0, be = a->bias_err ? a->bias_err[i % n_out] : 0;
+    double c = mid[i] + b;
+    double e = (rad[i] + w * fabs(b) + be + 2 * EP_U64 * fabs(c)) * SLACK + (double)terms * EP_ETA64;
+    double l = ep_sub_dn(c, e), h = ep_add_up(c, e);
+    bool is_known = l <= h; /* false for NaN */
+    ylo[i] = is_known ? l : -INFINITY;
+    yhi[i] = is_known ? h : INFINITY;
+  }
+  ep_scratch_restore(s, mark);
+  return st;
+}
+
+static ep_status affine_node(const ep_graph *g, const ep_node *nd, ep_trace_itv *t, ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  const double **lo = EP_SCRATCH(s, const double *, nd->n_in), **hi = EP_SCRATCH(s, const double *, nd->n_in);
+  if (!lo || !hi) return EP_E_NOMEM;
+  for (uint32_t j = 0; j < nd->n_in; j++) {
+    lo[j] = t->lo[nd->in[j]];
+    hi[j] = t->hi[nd->in[j]];
+  }
+  ep_status st = ep_affine_box(&nd->low.is.affine, g->val[nd->out].n, t->batch, lo, hi, t->lo[nd->out],
+                               t->hi[nd->out], s);
+  ep_scratch_restore(s, m);
+  return st;
+}
+
+static void univar_node(const ep_graph *g, const ep_node *nd, ep_trace_itv *t) {
+  const ep_univar *u = &nd->low.is.univar;
+  size_t n = g->val[nd->out].n * t->batch;
+  const double *l = t->lo[nd->in[0]], *h = t->hi[nd->in[0]];
+  bool is_relu = !strcmp(u->name, "Relu");
+  for (size_t i = 0; i < n; i++) {
+    ep_itv e = is_relu ? (ep_itv){l[i] > 0 ? l[i] : 0, h[i] > 0 ? h[i] : 0} : ep_enclose_range(u, l[i], h[i]);
+    t->lo[nd->out][i] = e.lo;
+    t->hi[nd->out][i] = e.hi;
+  }
+}
+
+static ep_status general_node(const ep_graph *g, const ep_node *nd, ep_trace_itv *t, ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  const double **lo = EP_SCRATCH(s, const double *, nd->n_in), **hi = EP_SCRATCH(s, const double *, nd->n_in);
+  if (!lo || !hi) return EP_E_NOMEM;
+  for (size_t r = 0; r < t->batch; r++) {
+    size_t n = g->val[nd->out].n;
+    for (uint32_t j = 0; j < nd->n_in; j++) {
+      lo[j] = t->lo[nd->in[j]] + r * g->val[nd->in[j]].n;
+      hi[j] = t->hi[nd->in[j]] + r * g->val[nd->in[j]].n;
+    }
+    double *yl = t->lo[nd->out] + r * n, *yh = t->hi[nd->out] + r * n;
+    nd->low.is.general.box(nd, lo, hi, yl, yh);
+    for (size_t i = 0; i < n; i++)
+      if (!(yl[i] <= yh[i])) {
+        yl[i] = -INFINITY;
+        yh[i] = INFINITY;
+      }
+  }
+  ep_scratch_restore(s, m);
+  return EP_OK;
+}
+
+ep_status ep_eval_itv(const ep_graph *g, size_t batch, const double *lo, const double *hi, ep_scratch *s,
+                      ep_trace_itv *out) {
+  out->batch = batch;
+  out->lo = EP_SCRATCH(s, double *, g->n_val + 1u);
+  out->hi = EP_SCRATCH(s, double *, g->n_val + 1u);
+  if (!out->lo || !out->hi) return EP_E_NOMEM;
+  for (uint32_t v = 0; v < g->n_val; v++) {
+    out->lo[v] = EP_SCRATCH(s, double, batch * g->val[v].n + 1);
+    out->hi[v] = EP_SCRATCH(s, double, batch * g->val[v].n + 1);
+    if (!out->lo[v] || !out->hi[v]) return EP_E_NOMEM;
+  }
+  memcpy(out->lo[g->input], lo, batch * g->val[g->input].n * sizeof *lo);
+  memcpy(out->hi[g->input], hi, batch * g->val[g->input].n * sizeof *hi);
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    const ep_node *nd = &g->node[k];
+    if (nd->low.cls == EP_AFFINE) EP_TRY(affine_node(g, nd, out, s));
+    else if (nd->low.cls == EP_UNIVAR) univar_node(g, nd, out);
+    else EP_TRY(general_node(g, nd, out, s));
+  }
+  return EP_OK;
+}
