@@ -1,11 +1,10 @@
 /* ep_enclose against functions evaluated in extended precision at sampled points.
  *
- * Seen to fail, each mutation alone, on the suite below:
- *   - wrong curvature: CONVEX and CONCAVE swapped in the description (kept as a test: wrong_description_is_noticed);
- *   - missing breakpoint: the description's pieces merged into one (kept as a test, likewise);
- *   - no outward rounding: add_lo returning its rounded sum, or mul_lo its rounded product (linear_pieces_lose_nothing
- *     and sampled_values_inside fail); at_point without its outward steps (sampled_values_inside fails);
- *   - tangent at p taken with the estimate f' instead of its enclosure, over [a,p] only (sampled_values_inside fails).
+ * Seen to fail, by hand-made mutations of enclose.c, each alone: add_lo or mul_lo returning the rounded result instead
+ * of stepping outward; convex and concave swapped; the zone around a breakpoint, a jump's own value, the jump values at
+ * a piece's end, or the second tangent of a zone left out; f' estimated instead of enclosed; the tangent not followed
+ * to the far end; k*x taken at the wrong end; the order of breakpoints not checked. Swapped curvature and a forgotten
+ * breakpoint in the *description* are kept as a test (wrong_description_is_noticed).
  */
 #include "tests/ep_test.h"
 
@@ -122,6 +121,11 @@ SMOOTH(hardswish, x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6, x <= -3 ? 0 : x >=
 SMOOTH(root, x > 0 ? sqrtl(x) : 0, x > 0 ? 0.5L / sqrtl(x) : 0)
 /* Jumps from x^2 to 1 - x^2 at 0 (value 0.5 there). */
 SMOOTH(split, x<0 ? x * x : x> 0 ? 1 - x *x : 0.5L, x < 0 ? 2 * x : -2 * x)
+/* Decreasing on both sides of a jump from -1 to 1, so both one-sided limits are extreme. */
+SMOOTH(decay, x<0 ? -expl(x) : x> 0 ? expl(-x) : 0, x < 0 ? -expl(x) : -expl(-x))
+/* Two convex branches that meet in a peak, and two that meet in a rising kink. */
+SMOOTH(peak, x < 0 ? (x + 1) * (x + 1) : (x - 1) * (x - 1), x < 0 ? 2 * (x + 1) : 2 * (x - 1))
+SMOOTH(bend, x < 0 ? expl(2 * x) : 2 * expl(x / 2) - 1, x < 0 ? 2 * expl(2 * x) : expl(x / 2))
 
 static const fun funs[] = {
     PL("relu", 2, .param = {0}, .slope = {0, 1}, .brk = {AT(0)}, .is_monotone = true),
@@ -150,6 +154,11 @@ static const fun funs[] = {
     CURVED("root", root, 1000, 2, .param = {0}, .brk = {AT(0)}, .piece = {EP_LINEAR, EP_CONCAVE}, .is_monotone = true),
     CURVED("jump between curves", split, 20, 2, .param = {0}, .brk = {AT(0)}, .piece = {EP_CONVEX, EP_CONCAVE},
            .has_jump = true, .jump_lo = {0}, .jump_hi = {1}),
+    PL("spike", 2, .param = {0}, .brk = {AT(0)}, .has_jump = true, .jump_hi = {8}),
+    CURVED("jump between exponentials", decay, 1, 2, .param = {0}, .brk = {AT(0)}, .piece = {EP_CONCAVE, EP_CONVEX},
+           .has_jump = true, .jump_lo = {-1}, .jump_hi = {1}),
+    CURVED("peak", peak, 20, 2, .param = {0}, .brk = {AT(0)}, .piece = {EP_CONVEX, EP_CONVEX}),
+    CURVED("bend", bend, 80, 2, .param = {0}, .brk = {AT(0)}, .piece = {EP_CONVEX, EP_CONVEX}, .is_monotone = true),
 };
 enum { N_FUN = sizeof funs / sizeof *funs };
 
@@ -165,6 +174,10 @@ static const fun vague[] = {
            .piece = {EP_CONVEX, EP_CONCAVE, EP_CONVEX}),
     CURVED("jump between curves", split, 20, 2, .param = {0}, .brk = {{-0.1, 0.05}}, .piece = {EP_CONVEX, EP_CONCAVE},
            .has_jump = true, .jump_lo = {0}, .jump_hi = {1}),
+    PL("spike in an interval", 2, .param = {0}, .brk = {{-0.25, 0.125}}, .has_jump = true, .jump_hi = {8}),
+    CURVED("peak", peak, 20, 2, .param = {0}, .brk = {{-0.1, 0.05}}, .piece = {EP_CONVEX, EP_CONVEX}),
+    CURVED("bend", bend, 80, 2, .param = {0}, .brk = {{-0.1, 0.05}}, .piece = {EP_CONVEX, EP_CONVEX},
+           .is_monotone = true),
 };
 enum { N_VAGUE = sizeof vague / sizeof *vague };
 
