@@ -1,0 +1,88 @@
+#include "models/onnx_bytes.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <zlib.h>
+
+static bool is_gzip(const uint8_t *p, size_t n) { return n >= 2 && p[0] == 0x1f && p[1] == 0x8b; }
+
+ep_status ep_onnx_bytes_read(ep_ctx *ctx, const char *path, size_t cap, uint8_t **out, size_t *n) {
+  *out = NULL;
+  FILE *f = fopen(path, "rb");
+  if (!f) return EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+  ep_status st = EP_OK;
+  size_t used = 0, room = 0;
+  uint8_t *buf = NULL;
+  for (;;) {
+    if (used == room) {
+      room = room ? 2 * room : 1 << 16;
+      uint8_t *t = ep_realloc(ctx, buf, room);
+      if (!t) {
+        st = EP_E_NOMEM;
+        break;
+      }
+      buf = t;
+    }
+    size_t got = fread(buf + used, 1, room - used, f);
+    used += got;
+    if (used > cap) st = EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: larger than %zu MiB", path, cap >> 20);
+    if (st != EP_OK || !got) break;
+  }
+  if (st == EP_OK && ferror(f)) st = EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+  fclose(f);
+  if (st == EP_OK && is_gzip(buf, used)) {
+    uint8_t *plain;
+    size_t n_plain;
+    st = ep_onnx_bytes_inflate(ctx, path, buf, used, cap, &plain, &n_plain);
+    ep_free(ctx, buf);
+    buf = plain;
+    used = n_plain;
+  }
+  if (st != EP_OK) {
+    ep_free(ctx, buf);
+    return st;
+  }
+  *out = buf;
+  *n = used;
+  return EP_OK;
+}
+
+ep_status ep_onnx_bytes_inflate(ep_ctx *ctx, const char *name, const void *data, size_t n, size_t cap, uint8_t **out,
+                                size_t *n_out) {
+  *out = NULL;
+  *n_out = 0;
+  if (!is_gzip(data, n)) return EP_OK;
+  if (n > UINT32_MAX) return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: too large", name);
+  z_stream z = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)n};
+  if (inflateInit2(&z, 15 + 16) != Z_OK) return EP_FAIL(ctx, EP_E_NOMEM, "%s: out of memory", name);
+  size_t room = n * 4 + 1024, used = 0;
+  uint8_t *buf = NULL;
+  ep_status st = EP_OK;
+  int rc = Z_OK;
+  while (st == EP_OK && rc != Z_STREAM_END) {
+    uint8_t *t = ep_realloc(ctx, buf, room);
+    if (!t) {
+      st = EP_E_NOMEM;
+      break;
+    }
+    buf = t;
+    size_t chunk = room - used;
+    z.next_out = buf + used;
+    z.avail_out = chunk > (1u << 30) ? 1u << 30 : (uInt)chunk;
+    uInt before = z.avail_out;
+    rc = inflate(&z, Z_NO_FLUSH);
+    used += before - z.avail_out;
+    if (rc != Z_OK && rc != Z_STREAM_END) st = EP_FAIL(ctx, EP_E_SYNTAX, "%s: damaged or truncated gzip data", name);
+    if (used > cap) st = EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: larger than %zu MiB", name, cap >> 20);
+    if (used == room) room *= 2;
+  }
+  inflateEnd(&z);
+  if (st != EP_OK) {
+    ep_free(ctx, buf);
+    return st;
+  }
+  *out = buf;
+  *n_out = used;
+  return EP_OK;
+}
