@@ -53,10 +53,16 @@ ep_status ep_query_builder_create(ep_ctx *ctx, uint32_t n_x, uint32_t n_y, ep_qu
 void ep_query_builder_destroy(ep_query_builder *b);
 /* Opens a box: bounds as doubles taken exactly. */
 ep_status ep_query_builder_box(ep_query_builder *b, const double *lo, const double *hi);
+/* The same with separate outward (lo, hi) and inward (lo_in, hi_in) roundings of the exact bounds. */
+ep_status ep_query_builder_box4(ep_query_builder *b, const double *lo, const double *hi, const double *lo_in,
+                                const double *hi_in);
 /* Opens a polytope in the current box, then rows are added to it. */
 ep_status ep_query_builder_polytope(ep_query_builder *b);
 ep_status ep_query_builder_row(ep_query_builder *b, uint32_t n, const uint32_t *var, const double *coef, double rhs,
                                bool is_strict);
+/* The same for a right-hand side known as an enclosure and coefficients off by at most coef_rel_err. */
+ep_status ep_query_builder_row_itv(ep_query_builder *b, uint32_t n, const uint32_t *var, const double *coef,
+                                   double coef_rel_err, ep_itv rhs, bool is_strict);
 ep_status ep_query_builder_finish(ep_query_builder *b, const char *name, ep_query **out);
 
 /* Refuses (EP_E_SHAPE, one line) a query whose n_x or n_y differ from the network's. */
