@@ -44,25 +44,23 @@ static size_t normalise(const char *s, char *digits, size_t room, long *exp10) {
   return n;
 }
 
-/* Sign of |literal| - |d|, by comparing the literal with the double's full decimal expansion (which printf gives
- * exactly). */
+enum { MAX_LITERAL = 4096, MAX_EXPANSION = 1200 };
+
+/* Sign of |literal| - |d|, by comparing the literal with the double's full decimal expansion (which printf gives exactly:
+ * no double needs more than 767 significant digits). */
 static int compare_magnitude(const char *s, double d) {
-  size_t len = strlen(s), room = 2048;
-  char *buf = malloc(len + 2 * room);
-  if (!buf) return 2;
-  char *expansion = buf + len, *dd = expansion + room;
-  snprintf(expansion, room, "%.1100e", fabs(d));
+  char lit[MAX_LITERAL], expansion[MAX_EXPANSION], dbl[MAX_EXPANSION];
+  snprintf(expansion, sizeof expansion, "%.1100e", fabs(d));
   long e1, e2;
-  size_t n1 = normalise(s, buf, len, &e1), n2 = normalise(expansion, dd, room, &e2);
+  size_t n1 = normalise(s, lit, sizeof lit, &e1), n2 = normalise(expansion, dbl, sizeof dbl, &e2);
   int c = n1 && n2 ? (e1 > e2) - (e1 < e2) : (n1 > 0) - (n2 > 0);
-  if (!c) c = memcmp(buf, dd, n1 < n2 ? n1 : n2);
+  if (!c) c = memcmp(lit, dbl, n1 < n2 ? n1 : n2);
   if (!c) c = (n1 > n2) - (n1 < n2);
-  free(buf);
   return (c > 0) - (c < 0);
 }
 
 bool ep_decimal_parse(const char *text, ep_itv *out) {
-  if (!is_literal(text)) return false;
+  if (strlen(text) > MAX_LITERAL || !is_literal(text)) return false;
   double d = strtod(text, NULL);
   if (!isfinite(d)) return false;
   *out = ep_itv_point(d);
@@ -74,7 +72,6 @@ bool ep_decimal_parse(const char *text, ep_itv *out) {
     side = diff > 0 ? 1 : -1;
   } else {
     int c = compare_magnitude(text, d);
-    if (c == 2) return false;
     side = *text == '-' ? -c : c;
   }
   if (side > 0) out->hi = ep_up(d);
