@@ -5,8 +5,10 @@
 #ifndef EP_VERIFIER_ENGINE_H
 #define EP_VERIFIER_ENGINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
+#include "kernels/log.h"
 #include "kernels/pool.h"
 #include "verifier/config.h"
 #include "verifier/query.h"
@@ -54,6 +56,7 @@ typedef struct ep_run {
   uint32_t n_poly;
   const uint32_t *poly_base;
   bool *is_proved;
+  pthread_mutex_t lock; /* guards result.witness */
 } ep_run;
 
 typedef struct ep_engine {
