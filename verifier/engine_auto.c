@@ -1,0 +1,131 @@
+/* Engine `auto`: escalates from cheap to dear: a quick attack, intervals, one CROWN pass, a fuller attack, optimised
+ * bounds, then branch and bound. Inputs are split when few of them are free, neurons when the network is ReLU; with both
+ * possible a short probe of each decides, and the loser gets another turn with growing budgets. */
+#include <math.h>
+
+#include "verifier/attack.h"
+#include "verifier/bab.h"
+#include "verifier/input_split.h"
+
+ep_status ep_engine_auto_run(ep_run *run);
+ep_status ep_engine_ibp_run(ep_run *run);
+
+static ep_status attack(ep_run *run, uint32_t restarts, uint32_t steps, double budget_s, bool *is_sat) {
+  double t0 = ep_time_s();
+  ep_attack_opt opt = {restarts, steps, t0 + budget_s, (uint64_t)run->cfg->seed + restarts};
+  ep_attack_stats stats = {0};
+  atomic_store(&run->progress.phase, "attack");
+  ep_status st = ep_attack_run(run, &opt, &stats, is_sat);
+  ep_phase ph = {.name = "attack", .seconds = ep_time_s() - t0, .domains = stats.samples, .worst_bound = NAN};
+  ep_run_phase(run, &ph);
+  return st;
+}
+
+/* Coordinates with room, over all boxes. */
+static uint32_t free_inputs(const ep_query *q) {
+  uint32_t n = 0;
+  for (uint32_t j = 0; j < q->n_x; j++) {
+    bool is_free = false;
+    for (uint32_t i = 0; i < q->n_box && !is_free; i++) is_free = q->box[i].lo[j] < q->box[i].hi[j];
+    n += is_free;
+  }
+  return n;
+}
+
+static bool only_relu(const ep_graph *g) {
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    const ep_lowered *low = &g->node[k].low;
+    bool is_relu = low->cls == EP_UNIVAR && low->is.univar.n_piece == 2 && low->is.univar.slope[0] == 0 &&
+                   low->is.univar.slope[1] == 1 && !low->is.univar.has_jump;
+    if (low->cls != EP_AFFINE && !is_relu) return false;
+  }
+  return true;
+}
+
+static ep_status split_inputs(ep_run *run, double budget_s, double *volume_left) {
+  double t0 = ep_time_s();
+  uint32_t open = ep_run_n_open(run);
+  ep_input_split_opt opt = {.deadline_s = budget_s > 0 ? t0 + budget_s : 0};
+  ep_input_split_stats stats;
+  atomic_store(&run->progress.phase, "input-split");
+  ep_status st = ep_input_split_run(run, &opt, &stats);
+  ep_phase ph = {.name = "input-split", .seconds = ep_time_s() - t0, .domains = stats.boxes,
+                 .proved = open - ep_run_n_open(run), .worst_bound = stats.worst_margin};
+  ep_run_phase(run, &ph);
+  *volume_left = stats.volume_left;
+  return st;
+}
+
+/* Optimised bounds, then neuron splits, box by box. */
+static ep_status split_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
+  double t0 = ep_time_s();
+  uint32_t open = ep_run_n_open(run);
+  ep_phase ph = {.name = "bab", .worst_bound = INFINITY};
+  ep_status st = EP_OK;
+  *is_sat = false;
+  *is_stuck = false;
+  atomic_store(&run->progress.phase, "bab");
+  for (uint32_t i = 0; i < run->q->n_box && st == EP_OK && !*is_sat; i++) {
+    bool is_open = false;
+    for (uint32_t p = 0; p < run->q->box[i].n_poly; p++) is_open |= !ep_run_is_proved(run, i, p);
+    if (!is_open) continue;
+    if (budget_s > 0 && ep_time_s() > t0 + budget_s) break;
+    ep_root *root;
+    st = ep_root_create(run, i, &root);
+    if (st != EP_OK) break;
+    ep_alpha_opt alpha = ep_alpha_default();
+    alpha.iterations = (uint32_t)run->cfg->iterations;
+    st = ep_root_bound(root, EP_ROOT_ALPHA, &alpha);
+    if (st == EP_OK && ep_root_worst(root) < INFINITY) {
+      ep_bab_opt opt = ep_bab_default(run);
+      ep_bab_stats stats;
+      opt.deadline_s = budget_s > 0 ? t0 + budget_s : 0;
+      st = ep_bab_run(root, &opt, &stats, is_sat);
+      ph.domains += stats.domains;
+      ph.worst_bound = fmin(ph.worst_bound, stats.worst_margin);
+      *is_stuck |= stats.stuck > 0;
+    }
+    ep_root_destroy(root);
+  }
+  ph.seconds = ep_time_s() - t0;
+  ph.proved = open - ep_run_n_open(run);
+  if (!(ph.worst_bound < INFINITY)) ph.worst_bound = NAN;
+  ep_run_phase(run, &ph);
+  return st;
+}
+
+static bool is_over(const ep_run *run, bool is_sat) { return is_sat || !ep_run_n_open(run); }
+
+/* Branch and bound with a budget that grows while neither way finishes. */
+static ep_status search(ep_run *run) {
+  uint32_t n_free = free_inputs(run->q);
+  bool may_bab = only_relu(run->g), may_split = n_free <= 24 || !may_bab, is_sat = false, is_stuck = false;
+  double volume, budget = n_free <= 6 ? 8 : 2;
+  if (!may_bab) return split_inputs(run, 0, &volume);
+  if (!may_split) {
+    EP_TRY(split_neurons(run, 0, &is_sat, &is_stuck));
+    return EP_OK;
+  }
+  bool split_first = n_free <= 8;
+  for (int turn = 0; !ep_ctx_should_stop(run->ctx); turn++) {
+    bool do_split = (turn % 2 == 0) == split_first;
+    if (do_split) EP_TRY(split_inputs(run, budget, &volume));
+    else if (!is_stuck) EP_TRY(split_neurons(run, budget, &is_sat, &is_stuck));
+    if (is_over(run, is_sat) || run->result.has_witness) return EP_OK;
+    if (turn % 2) budget *= 3;
+  }
+  return EP_E_STOPPED;
+}
+
+ep_status ep_engine_auto_run(ep_run *run) {
+  bool is_sat = false;
+  EP_TRY(attack(run, 32, 10, 1, &is_sat));
+  if (is_over(run, is_sat)) return EP_OK;
+  EP_TRY(ep_engine_ibp_run(run));
+  if (is_over(run, is_sat)) return EP_OK;
+  EP_TRY(ep_root_sweep(run, EP_ROOT_CROWN, "crown"));
+  if (is_over(run, is_sat)) return EP_OK;
+  EP_TRY(attack(run, (uint32_t)run->cfg->restarts * 4, (uint32_t)run->cfg->steps, 3, &is_sat));
+  if (is_over(run, is_sat)) return EP_OK;
+  return search(run);
+}
