@@ -1,9 +1,7 @@
 #include "kernels/itv.h"
 
 /* Infinite or NaN corner products carry no information about their side. */
-static ep_itv checked(double lo, double hi) {
-  return (ep_itv){lo == lo ? lo : -INFINITY, hi == hi ? hi : INFINITY};
-}
+static ep_itv checked(double lo, double hi) { return (ep_itv){lo == lo ? lo : -INFINITY, hi == hi ? hi : INFINITY}; }
 
 ep_itv ep_itv_add(ep_itv a, ep_itv b) { return checked(ep_add_dn(a.lo, b.lo), ep_add_up(a.hi, b.hi)); }
 ep_itv ep_itv_sub(ep_itv a, ep_itv b) { return checked(ep_sub_dn(a.lo, b.hi), ep_sub_up(a.hi, b.lo)); }

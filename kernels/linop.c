@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/mat.h"
+
 /* Stores weights in all three forms. */
 static ep_status store(ep_arena *arena, ep_linop *A, size_t n, const double *w64, double rel_err) {
   double *w = EP_ARENA(arena, double, n + 1), *a = EP_ARENA(arena, double, n + 1);
@@ -126,6 +128,8 @@ ep_status ep_linop_csr(ep_arena *arena, uint32_t n_out, uint32_t n_in, const uin
 
 ep_status ep_linop_conv(ep_arena *arena, const ep_conv_geom *g, bool transpose, const double *w64, double rel_err,
                         ep_linop *out) {
+  assert(g->groups >= 1 && g->c_in % g->groups == 0 && g->c_out % g->groups == 0 && g->kh >= 1 && g->kw >= 1);
+  assert(g->stride_h >= 1 && g->stride_w >= 1 && g->dil_h >= 1 && g->dil_w >= 1);
   uint32_t n_img = g->c_in * g->h_in * g->w_in, n_map = g->c_out * g->h_out * g->w_out;
   uint32_t taps = g->kh * g->kw, into = g->c_in / g->groups * taps, from = g->c_out / g->groups * taps;
   *out = (ep_linop){.kind = EP_LINOP_CONV, .conv = *g, .conv_transpose = transpose};

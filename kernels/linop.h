@@ -16,6 +16,7 @@
 #define EP_KERNELS_LINOP_H
 
 #include "kernels/arena.h"
+#include "kernels/conv.h"
 #include "kernels/scratch.h"
 
 typedef enum ep_linop_kind {
@@ -26,11 +27,6 @@ typedef enum ep_linop_kind {
   EP_LINOP_CSR,   /* sparse rows */
   EP_LINOP_CONV   /* batched 2-D (or 1-D as H x 1) convolution, or its transpose */
 } ep_linop_kind;
-
-/* Geometry of a 2-D convolution y = conv(x): weights w[c_out][c_in/groups][kh][kw]. */
-typedef struct ep_conv_geom {
-  uint32_t c_in, h_in, w_in, c_out, h_out, w_out, kh, kw, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left, groups;
-} ep_conv_geom;
 
 typedef struct ep_linop {
   ep_linop_kind kind;

@@ -29,9 +29,6 @@ struct ep_pool {
   ep_status status;
 };
 
-static _Thread_local const ep_pool *current_pool;
-static _Thread_local worker *current_worker;
-
 static void work(worker *w) {
   ep_pool *p = w->pool;
   for (;;) {
@@ -52,8 +49,6 @@ static void *thread_main(void *arg) {
   worker *w = arg;
   ep_pool *p = w->pool;
   uint64_t seen = 0;
-  current_pool = p;
-  current_worker = w;
   pthread_mutex_lock(&p->lock);
   for (;;) {
     while (p->round == seen && !p->is_quitting) pthread_cond_wait(&p->wake, &p->lock);
@@ -126,9 +121,16 @@ void ep_pool_destroy(ep_pool *p) {
 
 unsigned ep_pool_size(const ep_pool *p) { return p->n; }
 ep_ctx *ep_pool_ctx(const ep_pool *p) { return p->ctx; }
-ep_scratch *ep_pool_scratch(ep_pool *p) {
-  return current_pool == p && current_worker ? &current_worker->scratch : &p->w[0].scratch;
+
+/* The worker that the calling thread is. Threads are only ever started before a round begins, so a worker that asks
+ * sees them all; whoever is not one of them is the caller, worker 0. */
+static worker *self(ep_pool *p) {
+  for (unsigned i = 1; i <= p->n_started; i++)
+    if (pthread_equal(p->w[i].thread, pthread_self())) return &p->w[i];
+  return &p->w[0];
 }
+
+ep_scratch *ep_pool_scratch(ep_pool *p) { return &self(p)->scratch; }
 
 static ep_status run_serial(worker *w, size_t n, ep_pool_fn fn, void *arg) {
   for (size_t i = 0; i < n; i++) EP_TRY(fn(arg, i, w->id, &w->scratch));
@@ -136,8 +138,8 @@ static ep_status run_serial(worker *w, size_t n, ep_pool_fn fn, void *arg) {
 }
 
 ep_status ep_pool_run(ep_pool *p, size_t n, ep_pool_fn fn, void *arg) {
-  if (current_pool == p && current_worker) return run_serial(current_worker, n, fn, arg);
-  if (p->is_running || p->n == 1 || n <= 1) return run_serial(&p->w[0], n, fn, arg);
+  worker *w = self(p);
+  if (w->id > 0 || p->is_running || p->n == 1 || n <= 1) return run_serial(w, n, fn, arg);
   EP_TRY(start_threads(p));
   pthread_mutex_lock(&p->lock);
   p->fn = fn;
@@ -147,6 +149,7 @@ ep_status ep_pool_run(ep_pool *p, size_t n, ep_pool_fn fn, void *arg) {
   p->is_running = true;
   atomic_store(&p->next, 0);
   atomic_store(&p->failed_at, n);
+  assert(p->n_busy == 0);
   p->n_busy = p->n_started;
   p->round++;
   pthread_cond_broadcast(&p->wake);

@@ -1,5 +1,6 @@
 #include "kernels/rng.h"
 
+#include <assert.h>
 #include <math.h>
 
 static uint64_t splitmix(uint64_t *x) {
@@ -32,6 +33,7 @@ uint64_t ep_rng_u64(ep_rng *r) {
 }
 
 uint64_t ep_rng_below(ep_rng *r, uint64_t n) {
+  assert(n >= 1);
   /* Reject the incomplete last range, so every residue is equally likely. */
   uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
   do x = ep_rng_u64(r);

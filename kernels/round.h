@@ -8,16 +8,28 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
-#define EP_U64 0x1p-53   /* unit roundoff of binary64 */
-#define EP_U32 0x1p-24   /* unit roundoff of binary32 */
+#define EP_U64 0x1p-53     /* unit roundoff of binary64 */
+#define EP_U32 0x1p-24     /* unit roundoff of binary32 */
 #define EP_ETA64 0x1p-1000 /* absolute error of one operation that may underflow, generous */
 #define EP_ETA32 0x1p-126
 #define EP_LIBM_ULP 4 /* assumed accuracy of libm functions, in ulps; tested against quad precision */
 
-/* Next double below / above. NaN stays NaN, infinities stay. @sound outward */
-static inline double ep_dn(double x) { return nextafter(x, -INFINITY); }
-static inline double ep_up(double x) { return nextafter(x, INFINITY); }
+/* Next double above / below, as nextafter but inlined (the order of doubles of one sign is that of their bits). NaN
+ * stays; +inf stays above and -inf below; from -inf upwards comes -DBL_MAX, from +inf downwards DBL_MAX, which is what
+ * a sum that overflowed needs. @sound outward */
+static inline double ep_up(double x) {
+  if (!(x < INFINITY)) return x;
+  if (x == 0) return 0x1p-1074;
+  int64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  bits += bits >= 0 ? 1 : -1;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+static inline double ep_dn(double x) { return -ep_up(-x); }
 
 /* Directed operations: the true result lies on the far side of (or at) the value returned. @sound outward */
 static inline double ep_add_dn(double a, double b) { return ep_dn(a + b); }

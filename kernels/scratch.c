@@ -20,16 +20,14 @@ void ep_scratch_clear(ep_scratch *s) {
   s->first = s->cur = NULL;
 }
 
-ep_scratch_mark ep_scratch_save(const ep_scratch *s) {
-  return (ep_scratch_mark){s->cur, s->cur ? s->cur->used : 0};
-}
+ep_scratch_mark ep_scratch_save(const ep_scratch *s) { return (ep_scratch_mark){s->cur, s->cur ? s->cur->used : 0}; }
 
 void ep_scratch_restore(ep_scratch *s, ep_scratch_mark m) {
   if (m.block) {
-    assert(m.used <= m.block->used || m.block != s->cur);
+    assert(m.used <= m.block->used); /* marks are restored in reverse order */
     m.block->used = m.used;
   }
-  s->cur = m.block ? m.block : NULL;
+  s->cur = m.block;
 }
 
 void *ep_scratch_alloc(ep_scratch *s, size_t n, size_t size) {

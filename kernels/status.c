@@ -20,7 +20,7 @@ struct ep_ctx {
   _Atomic size_t used, peak, limit;
   _Atomic uint64_t fail_in; /* allocations until a forced failure, 0 = off */
   _Atomic bool is_interrupted;
-  double deadline_s;
+  _Atomic double deadline_s;
   int log_level;
   ep_log_fn log;
   void *log_user;
@@ -69,7 +69,8 @@ void ep_ctx_clear_error(ep_ctx *ctx) {
 }
 
 const char *ep_status_text(ep_status st) {
-  static const char *const text[] = {"ok",
+  static const char *const text[] = {
+      "ok",
 #define EP_ERROR(name, exit_code, words) words,
 #include "kernels/errors.def"
 #undef EP_ERROR
@@ -78,7 +79,8 @@ const char *ep_status_text(ep_status st) {
 }
 
 int ep_status_exit_code(ep_status st) {
-  static const int code[] = {0,
+  static const int code[] = {
+      0,
 #define EP_ERROR(name, exit_code, words) exit_code,
 #include "kernels/errors.def"
 #undef EP_ERROR
@@ -89,7 +91,8 @@ int ep_status_exit_code(ep_status st) {
 /* Reserves `bytes` against the limit; false (and an error record) when that does not fit or a failure is due. */
 static bool reserve(ep_ctx *ctx, size_t bytes) {
   uint64_t k = atomic_load(&ctx->fail_in);
-  while (k && !atomic_compare_exchange_weak(&ctx->fail_in, &k, k - 1)) {}
+  while (k && !atomic_compare_exchange_weak(&ctx->fail_in, &k, k - 1)) {
+  }
   if (k == 1) {
     EP_FAIL(ctx, EP_E_NOMEM, "out of memory (%zu bytes)", bytes);
     return false;
@@ -101,7 +104,8 @@ static bool reserve(ep_ctx *ctx, size_t bytes) {
     return false;
   }
   size_t peak = atomic_load(&ctx->peak);
-  while (used > peak && !atomic_compare_exchange_weak(&ctx->peak, &peak, used)) {}
+  while (used > peak && !atomic_compare_exchange_weak(&ctx->peak, &peak, used)) {
+  }
   return true;
 }
 
@@ -163,11 +167,12 @@ size_t ep_ctx_memory_used(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ct
 size_t ep_ctx_memory_peak(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ctx)->peak); }
 void ep_ctx_fail_allocation(ep_ctx *ctx, uint64_t k) { atomic_store(&ctx->fail_in, k); }
 
-void ep_ctx_set_deadline(ep_ctx *ctx, double monotonic_s) { ctx->deadline_s = monotonic_s; }
+void ep_ctx_set_deadline(ep_ctx *ctx, double monotonic_s) { atomic_store(&ctx->deadline_s, monotonic_s); }
 void ep_ctx_interrupt(ep_ctx *ctx) { atomic_store(&ctx->is_interrupted, true); }
 bool ep_ctx_was_interrupted(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ctx)->is_interrupted); }
 bool ep_ctx_should_stop(const ep_ctx *ctx) {
-  return ep_ctx_was_interrupted(ctx) || (ctx->deadline_s > 0 && ep_time_s() > ctx->deadline_s);
+  double deadline_s = atomic_load(&((ep_ctx *)ctx)->deadline_s);
+  return ep_ctx_was_interrupted(ctx) || (deadline_s > 0 && ep_time_s() > deadline_s);
 }
 
 double ep_time_s(void) {
