@@ -52,7 +52,8 @@ static ep_status sweep_chunk(void *arg, size_t index, unsigned worker, ep_scratc
                       .best = best};
   EP_GOTO(ep_alpha_run(&job, sw->opt, s));
   EP_GOTO(ep_alpha_to_f64(sw->plan, alpha, rows, s, &alpha64));
-  EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha64, sw->bounds, s));
+  EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha64, NULL,
+                           sw->bounds, s));
 done:
   ep_scratch_restore(s, m);
   return st;

@@ -38,8 +38,18 @@ static void intersect(double *lo, double *hi, double l, double h) {
   }
 }
 
+/* Shares of the inputs in a neuron's range, from its lower and upper rows lin[2 x n_x]. */
+static void shares(const ep_plan *p, const ep_trace_itv *b, uint32_t d, const double *lin, float *out) {
+  size_t n_x = p->n_x;
+  const double *lo = b->lo[p->g->input] + d * n_x, *hi = b->hi[p->g->input] + d * n_x;
+  double sum = 1e-300;
+  for (size_t j = 0; j < n_x; j++) sum += (fabs(lin[j]) + fabs(lin[n_x + j])) * (hi[j] - lo[j]);
+  for (size_t j = 0; j < n_x; j++) out[j] = (float)((fabs(lin[j]) + fabs(lin[n_x + j])) * (hi[j] - lo[j]) / sum);
+}
+
 ep_status ep_crown_tighten(const ep_plan *p, const ep_relax_f64 *relax, ep_vid v, size_t n_pair, const uint32_t *dom,
-                           const uint32_t *neuron, double *const *alpha, ep_trace_itv *b, ep_scratch *s) {
+                           const uint32_t *neuron, double *const *alpha, float *influence, ep_trace_itv *b,
+                           ep_scratch *s) {
   size_t rows = 2 * n_pair, n_x = p->n_x, n = p->g->val[v].n;
   ep_scratch_mark m = ep_scratch_save(s);
   uint32_t *row_dom = EP_SCRATCH(s, uint32_t, rows + 1), *row_neuron = EP_SCRATCH(s, uint32_t, rows + 1);
@@ -69,6 +79,7 @@ ep_status ep_crown_tighten(const ep_plan *p, const ep_relax_f64 *relax, ep_vid v
     for (size_t i = 0; i < n_pair; i++) {
       size_t at = dom[i] * n + neuron[i];
       intersect(&b->lo[v][at], &b->hi[v][at], low[2 * i], -low[2 * i + 1]);
+      if (influence) shares(p, b, dom[i], lin + 2 * i * n_x, influence + at * n_x);
     }
   }
   ep_scratch_restore(s, m);
@@ -81,6 +92,7 @@ typedef struct tighten_job {
   ep_vid v;
   size_t n_pair, chunk;
   const uint32_t *dom, *neuron;
+  float *influence;
   ep_trace_itv *bounds;
 } tighten_job;
 
@@ -89,7 +101,7 @@ static ep_status tighten_chunk(void *arg, size_t i, unsigned worker, ep_scratch 
   (void)worker;
   if (ep_ctx_should_stop(j->plan->ctx)) return EP_E_STOPPED;
   size_t at = i * j->chunk, n = j->n_pair - at < j->chunk ? j->n_pair - at : j->chunk;
-  return ep_crown_tighten(j->plan, j->relax, j->v, n, j->dom + at, j->neuron + at, NULL, j->bounds, s);
+  return ep_crown_tighten(j->plan, j->relax, j->v, n, j->dom + at, j->neuron + at, NULL, j->influence, j->bounds, s);
 }
 
 /* Is neuron i of value v nonlinear on its bounds for some consumer, so that tighter bounds help? */
@@ -139,7 +151,8 @@ static ep_status refine_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid 
   uint32_t *dom = EP_SCRATCH(s, uint32_t, b->batch * n + 1), *neuron = EP_SCRATCH(s, uint32_t, b->batch * n + 1);
   if (!dom || !neuron) return EP_E_NOMEM;
   size_t n_pair = ep_crown_unstable(p, v, b, dom, neuron);
-  tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron, b};
+  tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron,
+                     opt->influence ? opt->influence[v] : NULL, b};
   ep_status st = EP_OK;
   size_t n_chunk = (n_pair + job.chunk - 1) / job.chunk;
   if (opt->pool && n_chunk > 1) st = ep_pool_run(opt->pool, n_chunk, tighten_chunk, &job);

@@ -11,6 +11,9 @@ typedef struct ep_crown_opt {
   ep_relax_rule rule;
   bool is_interval_only; /* no back-substitution of intermediate layers */
   ep_pool *pool;         /* rows are shared out over it when not NULL */
+  /* If not NULL, [n_val] of [batch x n_v x n_x] or NULL: receives for every neuron that was bounded again the share of
+   * each input in its range, |coefficient| * width scaled to sum 1 (estimate; splits are chosen by it). */
+  float **influence;
 } ep_crown_opt;
 
 /* Allocates a table of `batch` boxes for every value from `s`, all bounds [-inf, inf]. */
@@ -21,10 +24,12 @@ ep_status ep_crown_table(const ep_plan *plan, size_t batch, ep_scratch *s, ep_tr
 ep_status ep_crown_run(const ep_plan *plan, const ep_crown_opt *opt, ep_trace_itv *bounds, ep_relax_f64 *relax,
                        ep_arena *arena, ep_scratch *s);
 /* Certified bounds of the pre-activation `v` again with given per-row slopes: rows 2i and 2i+1 are the lower and upper
- * row of pair i = (dom[i], neuron[i]); improves bounds in place. alpha as in ep_backward_f64, or NULL.
+ * row of pair i = (dom[i], neuron[i]); improves bounds in place. alpha as in ep_backward_f64, or NULL; influence
+ * as in ep_crown_opt for this value, or NULL.
  * @sound outward */
 ep_status ep_crown_tighten(const ep_plan *plan, const ep_relax_f64 *relax, ep_vid v, size_t n_pair, const uint32_t *dom,
-                           const uint32_t *neuron, double *const *alpha, ep_trace_itv *bounds, ep_scratch *s);
+                           const uint32_t *neuron, double *const *alpha, float *influence, ep_trace_itv *bounds,
+                           ep_scratch *s);
 /* One node's share of ep_crown_run from the bounds of its inputs as they stand: interval step, lines, relaxation.
  * @sound outward */
 ep_status ep_crown_node(const ep_plan *plan, uint32_t k, ep_relax_rule rule, ep_trace_itv *bounds, ep_relax_f64 *relax,

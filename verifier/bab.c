@@ -253,8 +253,8 @@ static ep_status certify(const tree *t, const rows *r, size_t n, const size_t *a
     dec[n_dec] = r->decision[i];
     dec[n_dec++].row = slot[r->decision[i].row]; /* `at` ascends, so the order by row is kept */
   }
-  EP_GOTO(ep_spec_margins(&root->spec, root->plan, &root->relax, &root->bounds, n, row, dom, alpha, dec, n_dec, margin,
-                          lin, s));
+  EP_GOTO(ep_spec_margins(&root->spec, root->plan, &root->relax, &root->bounds, n, row, dom, alpha, dec, n_dec, NULL,
+                          margin, lin, s));
   for (size_t i = 0; i < n; i++) is_closed[which[i]] = ep_spec_refutes(&root->spec, row[i], margin[i]);
 done:
   ep_scratch_restore(s, m);

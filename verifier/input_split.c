@@ -94,6 +94,11 @@ typedef struct batch {
   double margin[MAX_BATCH];     /* best margin of its worst open polytope */
   double *corner;               /* [n x n_x] candidate inputs, in the batch's own memory */
   bool has_candidate[MAX_BATCH]; /* the float64 forward pass says the corner is a counterexample */
+  /* while it runs: bounds and lines, the rows' coefficients at activations, the inputs' shares in pre-activations */
+  ep_trace_itv t;
+  ep_relax_f64 relax;
+  double **kept;
+  float **influence;
 } batch;
 
 /* Cuts [lo,hi] along one axis to where a counterexample can lie. The row has certified margin m over the box (row - rhs
@@ -139,13 +144,39 @@ static void clip_box(const split *sp, const ep_spec *spec, entry *e, const size_
   memcpy(e->hi, hull_hi, n_x * sizeof(double));
 }
 
+/* Which inputs are to blame for row `at`'s looseness over box d: each neuron's relaxation gap, weighed by the row's
+ * coefficient, goes to the inputs by their shares in that neuron's range. A little of |coefficient| * width is mixed in
+ * for boxes where every neuron is stable. */
+static void blame(const batch *b, size_t d, size_t at, const double *lin, double *score) {
+  const split *sp = b->sp;
+  const ep_graph *g = sp->plan->g;
+  size_t n_x = sp->n_x;
+  const entry *e = b->e[d];
+  for (size_t j = 0; j < n_x; j++) score[j] += 1e-3 * fabs(lin[at * n_x + j]) * (e->hi[j] - e->lo[j]);
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    const ep_node *nd = &g->node[k];
+    if (nd->low.cls != EP_UNIVAR || !b->kept[k]) continue;
+    size_t n = g->val[nd->out].n;
+    const ep_lines_f64 *ln = &b->relax.lines[k];
+    const float *share = b->influence[nd->in[0]];
+    for (size_t i = 0; i < n; i++) {
+      size_t z = d * n + i;
+      double c = b->kept[k][at * n + i], mid = 0.5 * (b->t.lo[nd->in[0]][z] + b->t.hi[nd->in[0]][z]);
+      double gap = fabs(c) * ((ln->su[z] - ln->sl[z]) * mid + ln->tu[z] - ln->tl[z]);
+      if (!(gap > 0)) continue;
+      for (size_t j = 0; j < n_x; j++) score[j] += gap * (double)share[z * n_x + j];
+    }
+  }
+}
+
 /* Decides box d after its margins are known: which polytopes close, where to split, which corner to try. */
 static void judge(batch *b, size_t d, const size_t *row_at, const double *margin, const double *lin, double *tmp) {
   split *sp = b->sp;
   entry *e = b->e[d];
   const ep_spec *spec = &sp->spec[e->root];
   size_t n_x = sp->n_x;
-  double *score = tmp, *rest = tmp + n_x;
+  double *score = tmp, *width = tmp + n_x, *rest = width + n_x;
+  for (size_t j = 0; j < n_x; j++) width[j] = e->hi[j] - e->lo[j];
   memset(score, 0, n_x * sizeof *score);
   double worst = INFINITY;
   bool any = false;
@@ -164,7 +195,7 @@ static void judge(batch *b, size_t d, const size_t *row_at, const double *margin
     if (!e->is_open[p]) continue;
     any = true;
     for (uint32_t r = spec->first[p]; r < spec->first[p + 1]; r++)
-      for (size_t j = 0; j < n_x; j++) score[j] += fabs(lin[(row_at[p] + (r - spec->first[p])) * n_x + j]);
+      blame(b, d, row_at[p] + (r - spec->first[p]), lin, score);
     if (best < worst) {
       worst = best;
       for (size_t j = 0; j < n_x; j++) b->corner[d * n_x + j] = lin[best_at * n_x + j] > 0 ? e->lo[j] : e->hi[j];
@@ -185,7 +216,8 @@ static void judge(batch *b, size_t d, const size_t *row_at, const double *margin
   for (size_t j = 0; j < n_x; j++) {
     double mid = 0.5 * (e->lo[j] + e->hi[j]);
     if (!(e->lo[j] < mid && mid < e->hi[j])) continue;
-    double w = (score[j] + 1e-12) * (e->hi[j] - e->lo[j]);
+    /* Clipping may have taken some of the width that the score was made for. */
+    double w = (score[j] + 1e-300) * ((e->hi[j] - e->lo[j]) / width[j]);
     if (w > top || !(top >= 0)) {
       top = w;
       b->axis[d] = (uint32_t)j;
@@ -195,12 +227,17 @@ static void judge(batch *b, size_t d, const size_t *row_at, const double *margin
 }
 
 /* Bounds of all layers for the batch's boxes; tables from `s`. */
-static ep_status batch_bounds(batch *b, ep_trace_itv *t, ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s) {
+static ep_status batch_bounds(batch *b, ep_arena *arena, ep_scratch *s) {
+  ep_trace_itv *t = &b->t;
+  ep_relax_f64 *relax = &b->relax;
   const split *sp = b->sp;
   const ep_plan *p = sp->plan;
   size_t n_x = sp->n_x;
   EP_TRY(ep_crown_table(p, b->n, s, t));
   EP_TRY(ep_relax_init_f64(p, b->n, s, relax));
+  float **influence = b->influence = EP_SCRATCH(s, float *, p->g->n_val);
+  if (!influence) return EP_E_NOMEM;
+  for (uint32_t v = 0; v < p->g->n_val; v++) influence[v] = NULL;
   for (size_t d = 0; d < b->n; d++) {
     const entry *e = b->e[d];
     memcpy(t->lo[p->g->input] + d * n_x, e->lo, n_x * sizeof(double));
@@ -213,7 +250,13 @@ static ep_status batch_bounds(batch *b, ep_trace_itv *t, ep_relax_f64 *relax, ep
       memcpy(t->hi[p->z_val[i]] + d * n, e->zhi + p->z_off[i], n * sizeof(double));
     }
   }
-  ep_crown_opt opt = {.rule = EP_RELAX_ADAPTIVE};
+  for (uint32_t i = 0; i < p->n_z; i++) {
+    size_t n = b->n * (p->z_off[i + 1] - p->z_off[i]) * n_x;
+    influence[p->z_val[i]] = EP_SCRATCH(s, float, n + 1);
+    if (!influence[p->z_val[i]]) return EP_E_NOMEM;
+    memset(influence[p->z_val[i]], 0, n * sizeof(float));
+  }
+  ep_crown_opt opt = {.rule = EP_RELAX_ADAPTIVE, .influence = influence};
   EP_TRY(ep_crown_run(p, &opt, t, relax, arena, s));
   for (size_t d = 0; d < b->n; d++) {
     entry *e = b->e[d];
@@ -223,6 +266,22 @@ static ep_status batch_bounds(batch *b, ep_trace_itv *t, ep_relax_f64 *relax, ep
       memcpy(e->zlo + p->z_off[i], t->lo[p->z_val[i]] + d * n, n * sizeof(double));
       memcpy(e->zhi + p->z_off[i], t->hi[p->z_val[i]] + d * n, n * sizeof(double));
     }
+  }
+  return EP_OK;
+}
+
+/* Room for the rows' coefficients at every UNIVAR output. */
+static ep_status kept_tables(batch *b, size_t n_row, ep_scratch *s) {
+  const ep_graph *g = b->sp->plan->g;
+  b->kept = EP_SCRATCH(s, double *, g->n_node + 1);
+  if (!b->kept) return EP_E_NOMEM;
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    b->kept[k] = NULL;
+    if (g->node[k].low.cls != EP_UNIVAR) continue;
+    size_t n = n_row * g->val[g->node[k].out].n;
+    b->kept[k] = EP_SCRATCH(s, double, n + 1);
+    if (!b->kept[k]) return EP_E_NOMEM;
+    memset(b->kept[k], 0, n * sizeof(double));
   }
   return EP_OK;
 }
@@ -253,18 +312,17 @@ static ep_status run_batch(void *arg, size_t index, unsigned worker, ep_scratch 
   ep_scratch_mark m = ep_scratch_save(s);
   ep_arena arena;
   ep_arena_init(&arena, sp->run->ctx);
-  ep_trace_itv t;
-  ep_relax_f64 relax;
   ep_status st;
-  EP_GOTO(batch_bounds(b, &t, &relax, &arena, s));
+  EP_GOTO(batch_bounds(b, &arena, s));
   size_t n_row = 0;
   for (size_t d = 0; d < b->n; d++) n_row += sp->spec[b->e[d]->root].n_row;
   uint32_t *row = EP_SCRATCH(s, uint32_t, n_row + 1), *dom = EP_SCRATCH(s, uint32_t, n_row + 1);
   size_t *row_at = EP_SCRATCH(s, size_t, b->n * sp->max_poly + 1);
   double *margin = EP_SCRATCH(s, double, n_row + 1), *lin = EP_SCRATCH(s, double, n_row * sp->n_x + 1);
-  double *tmp = EP_SCRATCH(s, double, 6 * sp->n_x + 1);
+  double *tmp = EP_SCRATCH(s, double, 7 * sp->n_x + 1);
   st = EP_E_NOMEM;
   if (!row || !dom || !row_at || !margin || !lin || !tmp) goto done;
+  EP_GOTO(kept_tables(b, n_row, s));
   /* Runs of boxes with the same root share their spec; a batch may mix roots. */
   size_t k = 0;
   for (size_t d = 0; d < b->n;) {
@@ -278,8 +336,13 @@ static ep_status run_batch(void *arg, size_t index, unsigned worker, ep_scratch 
           dom[k] = (uint32_t)d1;
         }
       }
-    EP_GOTO(ep_spec_margins(spec, sp->plan, &relax, &t, k - k0, row + k0, dom + k0, NULL, NULL, 0, margin + k0,
-                            lin + k0 * sp->n_x, s));
+    double **kept = EP_SCRATCH(s, double *, sp->plan->g->n_node + 1);
+    st = EP_E_NOMEM;
+    if (!kept) goto done;
+    for (uint32_t i = 0; i < sp->plan->g->n_node; i++)
+      kept[i] = b->kept[i] ? b->kept[i] + k0 * sp->plan->g->val[sp->plan->g->node[i].out].n : NULL;
+    EP_GOTO(ep_spec_margins(spec, sp->plan, &b->relax, &b->t, k - k0, row + k0, dom + k0, NULL, NULL, 0, kept,
+                            margin + k0, lin + k0 * sp->n_x, s));
     d = d1;
   }
   for (size_t d = 0; d < b->n; d++) judge(b, d, row_at + d * sp->max_poly, margin, lin, tmp);

@@ -127,7 +127,7 @@ ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_alpha_opt *o
   size_t n = open_rows(r, row, group);
   for (size_t i = 0; i < n; i++) dom[i] = 0;
   if (method == EP_ROOT_ALPHA) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
-  EP_GOTO(ep_spec_margins(&r->spec, r->plan, &r->relax, &r->bounds, n, row, dom, alpha, NULL, 0, margin, lin, s));
+  EP_GOTO(ep_spec_margins(&r->spec, r->plan, &r->relax, &r->bounds, n, row, dom, alpha, NULL, 0, NULL, margin, lin, s));
   settle_rows(r, n, row, margin);
 done:
   ep_scratch_restore(s, m);

@@ -65,7 +65,8 @@ ep_status ep_spec_init(ep_spec *sp, const ep_plan *plan, const ep_query *q, uint
 
 ep_status ep_spec_margins(const ep_spec *sp, const ep_plan *plan, const ep_relax_f64 *relax, const ep_trace_itv *b,
                           size_t n, const uint32_t *row, const uint32_t *dom, double *const *alpha,
-                          const ep_decision *decision, size_t n_decision, double *margin, double *lin, ep_scratch *s) {
+                          const ep_decision *decision, size_t n_decision, double **kept, double *margin,
+                          double *lin, ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   size_t n_x = sp->n_x, n_y = sp->n_y;
   double *coef = EP_SCRATCH(s, double, n * n_y + 1);
@@ -86,6 +87,7 @@ ep_status ep_spec_margins(const ep_spec *sp, const ep_plan *plan, const ep_relax
                          .alpha = alpha,
                          .decision = decision,
                          .n_decision = n_decision,
+                         .kept = kept,
                          .lin = lin,
                          .cst = cst,
                          .err = err};

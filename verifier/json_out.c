@@ -1,0 +1,124 @@
+/* The JSON result. Documented in docs/json.md, which a test compares with the keys written here. */
+#include <assert.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "verifier/cli.h"
+#include "verifier/report.h"
+
+/* JSON has neither NaN nor infinity: both become null. */
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+static json_t *text(const char *s) { return s && *s ? json_string(s) : json_null(); }
+
+static json_t *numbers(const double *v, uint32_t n) {
+  json_t *a = json_array();
+  for (uint32_t i = 0; i < n; i++) json_array_append_new(a, number(v[i]));
+  return a;
+}
+
+static json_t *network(const ep_session *s) {
+  const ep_graph *g = atomic_load(&s->graph);
+  json_t *o = json_object();
+  json_object_set_new(o, "path", text(s->network));
+  json_object_set_new(o, "sha256", text(g ? g->sha256 : NULL));
+  json_object_set_new(o, "inputs", g ? json_integer(g->val[g->input].n) : json_null());
+  json_object_set_new(o, "outputs", g ? json_integer(g->val[g->output].n) : json_null());
+  return o;
+}
+
+static json_t *property(const ep_session *s) {
+  const ep_query *q = atomic_load(&s->query);
+  ep_run *run = atomic_load(&s->run);
+  json_t *o = json_object();
+  json_object_set_new(o, "path", text(s->property));
+  json_object_set_new(o, "description", s->property ? json_null() : text(q ? q->name : NULL));
+  json_object_set_new(o, "sha256", text(q ? q->sha256 : NULL));
+  json_object_set_new(o, "boxes", q ? json_integer(q->n_box) : json_null());
+  json_object_set_new(o, "disjuncts", run ? json_integer(run->n_poly) : json_null());
+  return o;
+}
+
+static json_t *witness(const ep_session *s, const ep_answer *a) {
+  const ep_query *q = atomic_load(&s->query);
+  if (!a->witness || !q) return json_null();
+  json_t *o = json_object();
+  json_object_set_new(o, "box", json_integer(a->witness->box));
+  json_object_set_new(o, "disjunct", json_integer(a->witness->poly));
+  json_object_set_new(o, "is_float32", json_boolean(a->witness->is_float32));
+  json_object_set_new(o, "input", numbers(a->witness->x, q->n_x));
+  json_object_set_new(o, "output", numbers(a->witness->y, q->n_y));
+  return o;
+}
+
+static json_t *phases(const ep_answer *a) {
+  json_t *list = json_array();
+  for (uint32_t i = 0; i < a->n_phase; i++) {
+    const ep_phase *p = &a->phase[i];
+    json_t *o = json_object();
+    json_object_set_new(o, "name", text(p->name));
+    json_object_set_new(o, "seconds", number(p->seconds));
+    json_object_set_new(o, "domains", json_integer((json_int_t)p->domains));
+    json_object_set_new(o, "proved", json_integer(p->proved));
+    json_object_set_new(o, "worst_bound", number(p->worst_bound));
+    json_array_append_new(list, o);
+  }
+  return list;
+}
+
+/* What the engine had last announced; only of interest when it was cut off. */
+static json_t *progress(const ep_session *s, const ep_answer *a) {
+  ep_run *run = atomic_load(&s->run);
+  if (!a->is_partial || !run) return json_null();
+  json_t *o = json_object();
+  json_object_set_new(o, "phase", text(atomic_load(&run->progress.phase)));
+  json_object_set_new(o, "domains", json_integer((json_int_t)atomic_load(&run->progress.domains)));
+  json_object_set_new(o, "open", json_integer((json_int_t)atomic_load(&run->progress.open)));
+  json_object_set_new(o, "worst_bound", number(atomic_load(&run->progress.worst_bound)));
+  return o;
+}
+
+static json_t *options(const ep_config *cfg) {
+  json_t *o = json_object();
+  for (size_t i = 0; i < ep_n_options; i++) {
+    const ep_option *opt = &ep_options[i];
+    const void *field = (const char *)cfg + opt->offset;
+    if (opt->type == EP_OPTION_INT) json_object_set_new(o, opt->flag, json_integer(*(const int64_t *)field));
+    else if (opt->type == EP_OPTION_REAL) json_object_set_new(o, opt->flag, number(*(const double *)field));
+    else if (opt->type == EP_OPTION_FLAG) json_object_set_new(o, opt->flag, json_boolean(*(const bool *)field));
+    else if (opt->type != EP_OPTION_GROUP) json_object_set_new(o, opt->flag, text(*(const char *const *)field));
+  }
+  return o;
+}
+
+ep_status ep_json_write(const ep_session *s, const ep_answer *a, FILE *out) {
+  assert(a->verdict && s->cfg);
+  bool is_error = strcmp(a->verdict, "error") == 0;
+  json_t *o = json_object();
+  json_object_set_new(o, "verdict", json_string(a->verdict));
+  json_object_set_new(o, "reason", is_error ? json_null() : text(a->reason));
+  json_object_set_new(o, "error", is_error ? text(a->reason) : json_null());
+  json_object_set_new(o, "semantics", json_string(s->cfg->semantics));
+  json_object_set_new(o, "command", json_string(s->command));
+  json_object_set_new(o, "network", network(s));
+  json_object_set_new(o, "property", property(s));
+  json_object_set_new(o, "witness", witness(s, a));
+  json_object_set_new(o, "engine", json_string(s->cfg->engine));
+  json_object_set_new(o, "decided_by", text(ep_report_decided_by(a)));
+  json_object_set_new(o, "phases", phases(a));
+  json_object_set_new(o, "progress", progress(s, a));
+  json_object_set_new(o, "seconds", number(ep_time_s() - s->start_s));
+  json_object_set_new(o, "engine_seconds", number(a->engine_s));
+  json_object_set_new(o, "cpu_seconds", number(ep_report_cpu_s()));
+  json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ep_ctx_memory_peak(s->ctx)));
+  json_object_set_new(o, "rss_peak_kib", json_integer(ep_report_peak_rss_kib()));
+  json_object_set_new(o, "seed", json_integer(s->cfg->seed));
+  json_object_set_new(o, "threads", json_integer(atomic_load(&s->threads)));
+  json_object_set_new(o, "version", json_string(ep_cli_version()));
+  json_object_set_new(o, "commit", json_string(ep_cli_commit()));
+  json_object_set_new(o, "options", options(s->cfg));
+  int failed = json_dumpf(o, out, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+  json_decref(o);
+  if (failed || fputc('\n', out) == EOF) return EP_FAIL(s->ctx, EP_E_IO, "cannot write the JSON result");
+  return EP_OK;
+}
