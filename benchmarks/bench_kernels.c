@@ -1,6 +1,6 @@
 /* Speed of the kernels on one thread, as GFLOP/s and as a share of what sgemm (or dgemm) of size 512 reaches in the
- * same run, so that numbers from different machines can be compared. Usage: bench_kernels [seconds per line, default
- * 0.2]
+ * same run, so that numbers from different machines can be compared.
+ * Usage: bench_kernels [seconds per measurement, default 0.2 [only operators whose name begins so]]
  *
  * flop counts are those of the operator (2 per stored weight and use), whatever the implementation does. */
 #include <stdio.h>

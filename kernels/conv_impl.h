@@ -1,5 +1,23 @@
 /* Bodies of the convolution, included by conv.c once per precision. REAL, FN(name) and GEMM are set there. */
 
+/* Constant strides let the compiler use whole SIMD registers. */
+static inline void FN(read_strided)(uint32_t n, const REAL *restrict from, uint32_t stride, REAL *restrict to) {
+  if (stride == 1)
+    for (uint32_t v = 0; v < n; v++) to[v] = from[v];
+  else if (stride == 2)
+    for (uint32_t v = 0; v < n; v++) to[v] = from[2 * v];
+  else
+    for (uint32_t v = 0; v < n; v++) to[v] = from[(size_t)v * stride];
+}
+static inline void FN(add_strided)(uint32_t n, const REAL *restrict from, REAL *restrict to, uint32_t stride) {
+  if (stride == 1)
+    for (uint32_t v = 0; v < n; v++) to[v] += from[v];
+  else if (stride == 2)
+    for (uint32_t v = 0; v < n; v++) to[2 * v] += from[v];
+  else
+    for (uint32_t v = 0; v < n; v++) to[(size_t)v * stride] += from[v];
+}
+
 /* Columns of one sample: col[(c,kh,kw)][h_out*w_out], rows `ld` apart. */
 static void FN(im2col)(const ep_conv_geom *g, uint32_t channels, const REAL *x, REAL *col, size_t ld) {
   for (uint32_t c = 0; c < channels; c++, x += (size_t)g->h_in * g->w_in)
@@ -14,10 +32,7 @@ static void FN(im2col)(const ep_conv_geom *g, uint32_t channels, const REAL *x, 
           REAL *dst = col + (size_t)h * g->w_out;
           const REAL *row = x + (size_t)((ptrdiff_t)h * g->stride_h + top) * g->w_in;
           for (uint32_t v = 0; v < ow.lo; v++) dst[v] = 0;
-          if (g->stride_w == 1)
-            for (uint32_t v = ow.lo; v < ow.hi; v++) dst[v] = row[(ptrdiff_t)v + left];
-          else
-            for (uint32_t v = ow.lo; v < ow.hi; v++) dst[v] = row[(ptrdiff_t)v * g->stride_w + left];
+          FN(read_strided)(ow.hi - ow.lo, row + (ptrdiff_t)ow.lo * g->stride_w + left, g->stride_w, dst + ow.lo);
           for (uint32_t v = ow.hi; v < g->w_out; v++) dst[v] = 0;
         }
       }
@@ -35,10 +50,7 @@ static void FN(col2im)(const ep_conv_geom *g, uint32_t channels, const REAL *col
         for (uint32_t h = oh.lo; h < oh.hi; h++) {
           const REAL *src = col + (size_t)h * g->w_out;
           REAL *row = x + (size_t)((ptrdiff_t)h * g->stride_h + top) * g->w_in;
-          if (g->stride_w == 1)
-            for (uint32_t v = ow.lo; v < ow.hi; v++) row[(ptrdiff_t)v + left] += src[v];
-          else
-            for (uint32_t v = ow.lo; v < ow.hi; v++) row[(ptrdiff_t)v * g->stride_w + left] += src[v];
+          FN(add_strided)(ow.hi - ow.lo, src + ow.lo, row + (ptrdiff_t)ow.lo * g->stride_w + left, g->stride_w);
         }
       }
     }

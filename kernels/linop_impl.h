@@ -8,27 +8,50 @@ enum { FN(BLOCK) = 64 / sizeof(REAL) };
 static void FN(csr_one)(size_t n_out, const uint32_t *row_ptr, const uint32_t *col, const uint32_t *pos, const REAL *w,
                         const REAL *x, REAL *y, bool accumulate) {
   for (size_t i = 0; i < n_out; i++) {
-    REAL t = accumulate ? y[i] : 0;
+    REAL t = 0; /* same order of sums as in blocks: a vector's result does not depend on its neighbours */
     if (pos)
       for (uint32_t k = row_ptr[i]; k < row_ptr[i + 1]; k++) t += w[pos[k]] * x[col[k]];
     else
       for (uint32_t k = row_ptr[i]; k < row_ptr[i + 1]; k++) t += w[k] * x[col[k]];
-    y[i] = t;
+    y[i] = t + (accumulate ? y[i] : 0);
   }
+}
+
+/* x[B x n] -> xt[n x B] and back, in tiles of B x B: whole cache lines on both sides, however far apart rows lie. */
+static void FN(turn)(size_t n, const REAL *restrict x, REAL *restrict xt) {
+  enum { B = FN(BLOCK) };
+  for (size_t j0 = 0; j0 < n; j0 += B) {
+    size_t m = n - j0 < B ? n - j0 : B;
+    for (size_t b = 0; b < B; b++)
+      for (size_t j = 0; j < m; j++) xt[(j0 + j) * B + b] = x[b * n + j0 + j];
+  }
+}
+
+static void FN(turn_back)(size_t n, size_t j0, size_t m, const REAL *restrict tile, REAL *restrict y, bool accumulate) {
+  enum { B = FN(BLOCK) };
+  for (size_t b = 0; b < B; b++)
+    for (size_t j = 0; j < m; j++) {
+      REAL *to = y + b * n + j0 + j;
+      *to = tile[j * B + b] + (accumulate ? *to : 0);
+    }
 }
 
 static void FN(csr_block)(size_t n_out, const uint32_t *row_ptr, const uint32_t *col, const uint32_t *pos,
                           const REAL *w, const REAL *xt, REAL *y, bool accumulate) {
   enum { B = FN(BLOCK) };
-  for (size_t i = 0; i < n_out; i++) {
-    REAL t[B];
-    for (int b = 0; b < B; b++) t[b] = accumulate ? y[(size_t)b * n_out + i] : 0;
-    for (uint32_t k = row_ptr[i]; k < row_ptr[i + 1]; k++) {
-      const REAL v = w[pos ? pos[k] : k], *restrict xk = xt + (size_t)col[k] * B;
+  REAL tile[B * B];
+  for (size_t i0 = 0; i0 < n_out; i0 += B) {
+    size_t m = n_out - i0 < B ? n_out - i0 : B;
+    for (size_t i = 0; i < m; i++) {
+      REAL t[B] = {0};
+      for (uint32_t k = row_ptr[i0 + i]; k < row_ptr[i0 + i + 1]; k++) {
+        const REAL v = w[pos ? pos[k] : k], *restrict xk = xt + (size_t)col[k] * B;
 #pragma omp simd
-      for (int b = 0; b < B; b++) t[b] += v * xk[b];
+        for (int b = 0; b < B; b++) t[b] += v * xk[b];
+      }
+      memcpy(tile + i * B, t, sizeof t);
     }
-    for (int b = 0; b < B; b++) y[(size_t)b * n_out + i] = t[b];
+    FN(turn_back)(n_out, i0, m, tile, y, accumulate);
   }
 }
 
@@ -41,8 +64,7 @@ static ep_status FN(csr)(size_t n_out, size_t n_in, const uint32_t *row_ptr, con
     REAL *xt = EP_SCRATCH(s, REAL, n_in * B);
     if (!xt) return EP_E_NOMEM;
     for (; r + B <= rows; r += B) {
-      for (size_t j = 0; j < n_in; j++)
-        for (size_t b = 0; b < B; b++) xt[j * B + b] = x[(r + b) * n_in + j];
+      FN(turn)(n_in, x + r * n_in, xt);
       FN(csr_block)(n_out, row_ptr, col, pos, w, xt, y + r * n_out, accumulate);
     }
     ep_scratch_restore(s, m);
