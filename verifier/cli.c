@@ -21,6 +21,15 @@ const ep_command *ep_command_find(const char *name) {
   return NULL;
 }
 
+ep_status ep_cli_check_format(const ep_cli *cli) {
+  if (strcmp(cli->cfg.format, "vnncomp") == 0)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'%s' has no --format vnncomp, only text and json", cli->command->name);
+  if (cli->cfg.output)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'%s' writes to standard output, --output is for verdicts",
+                   cli->command->name);
+  return EP_OK;
+}
+
 ep_status ep_cli_numbers(ep_ctx *ctx, const char *flag, const char *text, size_t max, double *out, size_t *n) {
   *n = 0;
   for (const char *p = text;; p++) {
@@ -103,12 +112,16 @@ ep_status ep_cli_parse(ep_cli *cli, int argc, char **argv, bool *exit_now) {
   bool only_positional = false;
   for (int i = 2, used = 1; i < argc; i += used, used = 1) {
     const char *arg = argv[i];
-    if (only_positional || arg[0] != '-' || !arg[1]) EP_TRY(parse_positional(cli, arg));
-    else if (strcmp(arg, "--") == 0) only_positional = true;
+    if (only_positional || arg[0] != '-' || !arg[1])
+      EP_TRY(parse_positional(cli, arg));
+    else if (strcmp(arg, "--") == 0)
+      only_positional = true;
     else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
       return ep_cli_print_command(stdout, cli->command), EP_OK;
-    else if (arg[1] == '-') EP_TRY(parse_long(cli, arg, i + 1 < argc ? argv[i + 1] : NULL, &used));
-    else EP_TRY(parse_short(cli, arg));
+    else if (arg[1] == '-')
+      EP_TRY(parse_long(cli, arg, i + 1 < argc ? argv[i + 1] : NULL, &used));
+    else
+      EP_TRY(parse_short(cli, arg));
   }
   if (cli->n_arg < cli->command->min_args)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "'%s' needs more arguments (usage: epsproof %s %s)", cli->command->name,

@@ -53,6 +53,8 @@ void ep_cli_print_command(FILE *out, const ep_command *command);
 const char *ep_cli_version(void);
 const char *ep_cli_commit(void);
 
+/* Refuses --output and --format vnncomp for commands that print a listing. */
+ep_status ep_cli_check_format(const ep_cli *cli);
 /* Comma-separated numbers, at most max; EP_E_OPTION naming `flag` otherwise. */
 ep_status ep_cli_numbers(ep_ctx *ctx, const char *flag, const char *text, size_t max, double *out, size_t *n);
 

@@ -78,15 +78,22 @@ static json_t *progress(const ep_session *s, const ep_answer *a) {
   return o;
 }
 
-static json_t *options(const ep_config *cfg) {
+/* The options that the command takes, with their values in this run. */
+static json_t *options(const ep_config *cfg, const char *command) {
+  const ep_command *c = ep_command_find(command);
   json_t *o = json_object();
-  for (size_t i = 0; i < ep_n_options; i++) {
+  for (size_t i = 0; c && i < ep_n_options; i++) {
     const ep_option *opt = &ep_options[i];
+    if (!ep_option_lists(c->groups, " ", ep_option_group(opt)->id)) continue;
     const void *field = (const char *)cfg + opt->offset;
-    if (opt->type == EP_OPTION_INT) json_object_set_new(o, opt->flag, json_integer(*(const int64_t *)field));
-    else if (opt->type == EP_OPTION_REAL) json_object_set_new(o, opt->flag, number(*(const double *)field));
-    else if (opt->type == EP_OPTION_FLAG) json_object_set_new(o, opt->flag, json_boolean(*(const bool *)field));
-    else if (opt->type != EP_OPTION_GROUP) json_object_set_new(o, opt->flag, text(*(const char *const *)field));
+    if (opt->type == EP_OPTION_INT)
+      json_object_set_new(o, opt->flag, json_integer(*(const int64_t *)field));
+    else if (opt->type == EP_OPTION_REAL)
+      json_object_set_new(o, opt->flag, number(*(const double *)field));
+    else if (opt->type == EP_OPTION_FLAG)
+      json_object_set_new(o, opt->flag, json_boolean(*(const bool *)field));
+    else if (opt->type != EP_OPTION_GROUP)
+      json_object_set_new(o, opt->flag, text(*(const char *const *)field));
   }
   return o;
 }
@@ -116,7 +123,7 @@ ep_status ep_json_write(const ep_session *s, const ep_answer *a, FILE *out) {
   json_object_set_new(o, "threads", json_integer(atomic_load(&s->threads)));
   json_object_set_new(o, "version", json_string(ep_cli_version()));
   json_object_set_new(o, "commit", json_string(ep_cli_commit()));
-  json_object_set_new(o, "options", options(s->cfg));
+  json_object_set_new(o, "options", options(s->cfg, s->command));
   int failed = json_dumpf(o, out, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
   json_decref(o);
   if (failed || fputc('\n', out) == EOF) return EP_FAIL(s->ctx, EP_E_IO, "cannot write the JSON result");

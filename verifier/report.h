@@ -6,6 +6,8 @@
 #ifndef EP_VERIFIER_REPORT_H
 #define EP_VERIFIER_REPORT_H
 
+#include <stdio.h>
+
 #include "verifier/engine.h"
 
 typedef struct ep_session {

@@ -1,0 +1,259 @@
+/* Command bound: certified bounds of the outputs over input boxes, by one or all of the one-shot methods. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "bounds/alpha.h"
+#include "models/onnx.h"
+#include "verifier/cli.h"
+#include "verifier/decimal.h"
+#include "verifier/vnnlib.h"
+
+typedef enum method { IBP, CROWN, ALPHA, N_METHOD } method;
+static const char *const method_names[N_METHOD] = {"ibp", "crown", "alpha-crown"};
+
+/* Certified output bounds of one box by one method. */
+typedef struct result {
+  double seconds;
+  double *lo, *hi; /* [n_y] */
+} result;
+
+typedef struct job {
+  ep_cli *cli;
+  ep_graph *graph;
+  ep_query *query;
+  ep_pool *pool;
+  json_t *json; /* list of boxes, NULL = text */
+} job;
+
+/* Outputs as +unit and -unit rows: row 2j is Y_j from below, row 2j+1 is -Y_j from below. */
+typedef struct rows {
+  size_t n;
+  uint32_t *neuron;
+  int8_t *sign;
+} rows;
+
+static ep_status unit_rows(uint32_t n_y, ep_scratch *s, rows *out) {
+  out->n = 2u * (size_t)n_y;
+  out->neuron = EP_SCRATCH(s, uint32_t, out->n);
+  out->sign = EP_SCRATCH(s, int8_t, out->n);
+  if (!out->neuron || !out->sign) return EP_E_NOMEM;
+  for (size_t r = 0; r < out->n; r++) {
+    out->neuron[r] = (uint32_t)(r / 2);
+    out->sign[r] = r % 2 ? -1 : 1;
+  }
+  return EP_OK;
+}
+
+/* Slopes of the output rows, optimised in float32 and handed on as a proposal. */
+static ep_status optimise(const job *j, const ep_plan *plan, const ep_relax_f64 *relax, const double *lo,
+                          const double *hi, const rows *r, const ep_alpha_opt *opt, double ***alpha64, ep_scratch *s) {
+  ep_relax_f32 relax32;
+  EP_TRY(ep_relax_init_f32(plan, 1, s, &relax32));
+  ep_relax_to_f32(plan, relax, &relax32);
+  float **alpha, *x = EP_SCRATCH(s, float, 2 * (size_t)plan->n_x + r->n + 1);
+  if (!x) return EP_E_NOMEM;
+  for (size_t i = 0; i < plan->n_x; i++) {
+    x[i] = (float)lo[i];
+    x[plan->n_x + i] = (float)hi[i];
+  }
+  EP_TRY(ep_alpha_tables(plan, &relax32, j->graph->output, r->n, NULL, s, &alpha));
+  ep_alpha_job ascent = {.plan = plan,
+                         .relax = &relax32,
+                         .x_lo = x,
+                         .x_hi = x + plan->n_x,
+                         .from = j->graph->output,
+                         .rows = r->n,
+                         .neuron = r->neuron,
+                         .sign = r->sign,
+                         .alpha = alpha,
+                         .best = x + 2 * (size_t)plan->n_x};
+  EP_TRY(ep_alpha_run(&ascent, opt, s));
+  return ep_alpha_to_f64(plan, alpha, r->n, s, alpha64);
+}
+
+/* The certified pass from the outputs back to the input; bounds are only ever improved. */
+static ep_status back_substitute(const job *j, const ep_plan *plan, const ep_relax_f64 *relax, const double *lo,
+                                 const double *hi, const rows *r, double *const *alpha, result *out, ep_scratch *s) {
+  double *lin = EP_SCRATCH(s, double, r->n * plan->n_x + 1), *cst = EP_SCRATCH(s, double, 3 * r->n + 1);
+  if (!lin || !cst) return EP_E_NOMEM;
+  double *err = cst + r->n, *low = err + r->n;
+  ep_backward_f64 b = {.plan = plan,
+                       .relax = relax,
+                       .from = j->graph->output,
+                       .rows = r->n,
+                       .neuron = r->neuron,
+                       .sign = r->sign,
+                       .alpha = alpha,
+                       .lin = lin,
+                       .cst = cst,
+                       .err = err};
+  EP_TRY(ep_backward_run_f64(&b, s));
+  ep_backward_concretize_f64(r->n, plan->n_x, lin, cst, err, NULL, lo, hi, low);
+  for (uint32_t i = 0; i < plan->n_y; i++) {
+    out->lo[i] = fmax(out->lo[i], low[2 * i]);
+    out->hi[i] = fmin(out->hi[i], -low[2 * i + 1]);
+  }
+  return EP_OK;
+}
+
+static ep_status bound_with(const job *j, ep_plan *plan, method m, const double *lo, const double *hi, result *out,
+                            ep_arena *arena, ep_scratch *s) {
+  const ep_graph *g = j->graph;
+  ep_trace_itv bounds;
+  ep_relax_f64 relax;
+  EP_TRY(ep_crown_table(plan, 1, s, &bounds));
+  EP_TRY(ep_relax_init_f64(plan, 1, s, &relax));
+  memcpy(bounds.lo[g->input], lo, plan->n_x * sizeof *lo);
+  memcpy(bounds.hi[g->input], hi, plan->n_x * sizeof *hi);
+  ep_crown_opt copt = {.rule = EP_RELAX_ADAPTIVE, .is_interval_only = m == IBP, .pool = j->pool};
+  ep_alpha_opt aopt = ep_alpha_default();
+  aopt.iterations = (uint32_t)j->cli->cfg.iterations;
+  if (m == ALPHA)
+    EP_TRY(ep_alpha_bounds(plan, &copt, &aopt, &bounds, &relax, arena, s));
+  else
+    EP_TRY(ep_crown_run(plan, &copt, &bounds, &relax, arena, s));
+  memcpy(out->lo, bounds.lo[g->output], plan->n_y * sizeof *lo);
+  memcpy(out->hi, bounds.hi[g->output], plan->n_y * sizeof *hi);
+  if (m == IBP) return EP_OK;
+  EP_TRY(ep_plan_refine(plan, &bounds, s));
+  rows r;
+  double **alpha = NULL;
+  EP_TRY(unit_rows(plan->n_y, s, &r));
+  if (m == ALPHA) EP_TRY(optimise(j, plan, &relax, lo, hi, &r, &aopt, &alpha, s));
+  return back_substitute(j, plan, &relax, lo, hi, &r, alpha, out, s);
+}
+
+static double mean_width(const result *r, uint32_t n_y) {
+  double sum = 0;
+  for (uint32_t i = 0; i < n_y; i++) sum += r->hi[i] - r->lo[i];
+  return n_y ? sum / n_y : 0;
+}
+
+/* 17 digits are within half an ulp of the double: one step outward keeps the printed number on the safe side. */
+static void print_text(const result *r, method m, uint32_t box, uint32_t n_y) {
+  printf("%s, box %" PRIu32 ": mean width %.6g, %.3f s\n", method_names[m], box, mean_width(r, n_y), r->seconds);
+  for (uint32_t i = 0; i < n_y; i++) printf("  Y_%" PRIu32 " in [%.17g, %.17g]\n", i, ep_dn(r->lo[i]), ep_up(r->hi[i]));
+}
+
+static json_t *json_number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static void add_json(json_t *methods, const result *r, method m, uint32_t n_y) {
+  json_t *lo = json_array(), *hi = json_array();
+  for (uint32_t i = 0; i < n_y; i++) {
+    json_array_append_new(lo, json_number(ep_dn(r->lo[i])));
+    json_array_append_new(hi, json_number(ep_up(r->hi[i])));
+  }
+  json_array_append_new(methods,
+                        json_pack("{s:s, s:f, s:o, s:o, s:o}", "method", method_names[m], "seconds", r->seconds,
+                                  "mean_width", json_number(mean_width(r, n_y)), "lower", lo, "upper", hi));
+}
+
+static ep_status bound_method(job *j, uint32_t box, method m, json_t *methods) {
+  const ep_input_box *b = &j->query->box[box];
+  ep_scratch *s = ep_pool_scratch(j->pool);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  ep_arena arena;
+  ep_arena_init(&arena, j->cli->ctx);
+  ep_plan *plan = NULL;
+  uint32_t n_y = j->query->n_y;
+  result r = {.lo = EP_SCRATCH(s, double, n_y + 1u), .hi = EP_SCRATCH(s, double, n_y + 1u)};
+  double t0 = ep_time_s();
+  ep_status st = EP_E_NOMEM;
+  if (!r.lo || !r.hi) goto done;
+  EP_GOTO(ep_plan_create(j->cli->ctx, j->graph, b->lo, b->hi, s, &plan));
+  EP_GOTO(bound_with(j, plan, m, b->lo, b->hi, &r, &arena, s));
+  r.seconds = ep_time_s() - t0;
+  if (methods)
+    add_json(methods, &r, m, n_y);
+  else
+    print_text(&r, m, box, n_y);
+done:
+  ep_plan_destroy(plan);
+  ep_arena_clear(&arena);
+  ep_scratch_restore(s, mark);
+  return st;
+}
+
+static ep_status bound_box(job *j, uint32_t box) {
+  const char *wanted = j->cli->cfg.method;
+  if (j->query->box[box].is_empty) {
+    if (!j->json) printf("box %" PRIu32 ": empty\n", box);
+    return EP_OK;
+  }
+  json_t *methods = j->json ? json_array() : NULL;
+  ep_status st = EP_OK;
+  for (method m = 0; m < N_METHOD && st == EP_OK; m++)
+    if (strcmp(wanted, "all") == 0 || strcmp(wanted, method_names[m]) == 0) st = bound_method(j, box, m, methods);
+  if (methods) json_array_append_new(j->json, json_pack("{s:i, s:o}", "box", (int)box, "methods", methods));
+  return st;
+}
+
+/* One range for all inputs, from --box. */
+static ep_status box_query(job *j) {
+  ep_ctx *ctx = j->cli->ctx;
+  const char *text = j->cli->cfg.box, *comma = strchr(text, ',');
+  uint32_t n_x = j->graph->val[j->graph->input].n, n_y = j->graph->val[j->graph->output].n;
+  char low[64];
+  ep_itv lo, hi;
+  if (!comma || (size_t)(comma - text) >= sizeof low)
+    return EP_FAIL(ctx, EP_E_OPTION, "--box: '%s' is not of the form LO,HI", text);
+  snprintf(low, sizeof low, "%.*s", (int)(comma - text), text);
+  if (!ep_decimal_parse(low, &lo) || !ep_decimal_parse(comma + 1, &hi) || lo.lo > hi.hi)
+    return EP_FAIL(ctx, EP_E_OPTION, "--box: '%s' is not a range of numbers LO,HI", text);
+  ep_query_builder *b = NULL;
+  double *v = ep_alloc(ctx, 2 * (size_t)n_x * sizeof *v);
+  ep_status st = EP_E_NOMEM;
+  if (!v) return st;
+  for (uint32_t i = 0; i < n_x; i++) {
+    v[i] = lo.lo;
+    v[n_x + i] = hi.hi;
+  }
+  EP_GOTO(ep_query_builder_create(ctx, n_x, n_y, &b));
+  EP_GOTO(ep_query_builder_box(b, v, v + n_x));
+  EP_GOTO(ep_query_builder_polytope(b));
+  st = ep_query_builder_finish(b, "--box", &j->query);
+done:
+  ep_query_builder_destroy(b);
+  ep_free(ctx, v);
+  return st;
+}
+
+static ep_status load(job *j) {
+  ep_cli *cli = j->cli;
+  EP_TRY(ep_cli_check_format(cli));
+  if ((cli->n_arg == 2) == (cli->cfg.box != NULL))
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'bound' needs either a property or --box LO,HI");
+  EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &j->graph));
+  EP_TRY(cli->cfg.box ? box_query(j) : ep_vnnlib_read(cli->ctx, cli->arg[1], &j->query));
+  EP_TRY(ep_query_check(j->query, j->graph));
+  return ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool);
+}
+
+static ep_status print_json(job *j) {
+  json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:O}", "network", j->cli->arg[0], "network_sha256", j->graph->sha256,
+                        "property", j->query->name, "property_sha256", j->query->sha256, "boxes", j->json);
+  int failed = json_dumpf(o, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+  json_decref(o);
+  if (failed || puts("") == EOF) return EP_FAIL(j->cli->ctx, EP_E_IO, "cannot write the JSON result");
+  return EP_OK;
+}
+
+ep_status ep_cli_bound(ep_cli *cli, int *exit_code) {
+  job j = {.cli = cli};
+  *exit_code = 0;
+  ep_status st;
+  EP_GOTO(load(&j));
+  if (strcmp(cli->cfg.format, "json") == 0) j.json = json_array();
+  for (uint32_t i = 0; i < j.query->n_box && st == EP_OK; i++) st = bound_box(&j, i);
+  if (st == EP_OK && j.json) st = print_json(&j);
+done:
+  json_decref(j.json);
+  ep_pool_destroy(j.pool);
+  ep_query_destroy(j.query);
+  ep_graph_destroy(j.graph);
+  return st;
+}

@@ -1,0 +1,164 @@
+/* Commands verify, robust and attack: load, run an engine, tell the answer. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/log.h"
+#include "models/onnx.h"
+#include "verifier/branching.h"
+#include "verifier/cli.h"
+#include "verifier/report.h"
+#include "verifier/vnnlib.h"
+#include "verifier/watch.h"
+
+/* Everything one query command owns. */
+typedef struct job {
+  ep_cli *cli;
+  ep_session session;
+  ep_watch *watch;
+  ep_graph *graph;
+  ep_query *query;
+  ep_pool *pool;
+  ep_run run;
+  bool has_run;
+} job;
+
+/* Makes the query of the command from what is loaded. */
+typedef ep_status (*query_fn)(job *j, ep_query **out);
+
+static ep_status unknown_name(ep_ctx *ctx, const char *flag, const char *name, size_t n,
+                              const char *(*name_of)(size_t)) {
+  char list[256] = "";
+  for (size_t i = 0; i < n; i++) {
+    size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", name_of(i));
+  }
+  return EP_FAIL(ctx, EP_E_OPTION, "--%s: unknown name '%s', known are: %s", flag, name, list);
+}
+
+static const char *engine_name(size_t i) { return ep_engines[i].name; }
+static const char *branching_name(size_t i) { return ep_branchings[i].name; }
+
+static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
+  if (!ep_engine_find(cfg->engine)) return unknown_name(ctx, "engine", cfg->engine, ep_n_engines, engine_name);
+  if (!ep_branching_find(cfg->branching))
+    return unknown_name(ctx, "branching", cfg->branching, ep_n_branchings, branching_name);
+  return EP_OK;
+}
+
+static ep_status run_engine(job *j, query_fn make_query) {
+  ep_cli *cli = j->cli;
+  ep_session *s = &j->session;
+  EP_TRY(ep_onnx_read(cli->ctx, s->network, &j->graph));
+  atomic_store(&s->graph, j->graph);
+  ep_log(cli->ctx, 2, "%s: %u nodes, %u inputs, %u outputs (%.3f s)", s->network, j->graph->n_node,
+         j->graph->val[j->graph->input].n, j->graph->val[j->graph->output].n, ep_time_s() - cli->start_s);
+  EP_TRY(make_query(j, &j->query));
+  EP_TRY(ep_query_check(j->query, j->graph));
+  atomic_store(&s->query, j->query);
+  ep_log(cli->ctx, 2, "%s: %u input boxes (%.3f s)", j->query->name, j->query->n_box, ep_time_s() - cli->start_s);
+  EP_TRY(ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool));
+  atomic_store(&s->threads, ep_pool_size(j->pool));
+  j->has_run = true;
+  EP_TRY(ep_run_init(&j->run, cli->ctx, j->graph, j->query, &cli->cfg, j->pool));
+  atomic_store(&s->run, &j->run);
+  return ep_run_engine(&j->run, ep_engine_find(cli->cfg.engine));
+}
+
+/* Running out of the memory that the user granted is an answer, not a failure; what a file asks beyond a reader's own
+ * cap is bad input. */
+static bool is_memory_limit(ep_ctx *ctx) {
+  ep_error e = ep_ctx_error(ctx);
+  return e.code == EP_E_LIMIT && strncmp(e.text, "memory limit", 12) == 0;
+}
+
+/* Turns what became of the run into an answer. */
+static ep_answer settle(job *j, ep_status st, int *exit_code) {
+  const ep_result *r = &j->run.result;
+  ep_answer a = {.verdict = "unknown", .reason = "", .engine_s = NAN};
+  *exit_code = EP_EXIT_UNKNOWN;
+  if (atomic_load(&j->session.run)) {
+    a.n_phase = r->n_phase;
+    a.phase = r->phase;
+    a.engine_s = r->seconds;
+  }
+  if (atomic_load(&j->session.run) && (st == EP_OK || r->verdict == EP_SAT)) {
+    a.verdict = ep_report_verdict(r->verdict);
+    a.reason = r->reason ? r->reason : "";
+    if (r->verdict == EP_SAT) a.witness = &r->witness;
+    *exit_code = ep_report_exit_code(r->verdict);
+  } else if (is_memory_limit(j->cli->ctx)) {
+    a.reason = "memory limit";
+  } else if (st == EP_E_STOPPED) {
+    bool is_interrupted = ep_ctx_was_interrupted(j->cli->ctx);
+    a.verdict = is_interrupted ? "unknown" : "timeout";
+    a.reason = is_interrupted ? "interrupted" : "timeout";
+  } else {
+    a.verdict = "error";
+  }
+  return a;
+}
+
+/* Errors go to stderr; programs that asked for a document get one as well. */
+static ep_status tell_error(job *j, ep_answer *a, ep_status st) {
+  ep_error e = ep_ctx_error(j->cli->ctx);
+  a->reason = e.code != EP_OK ? e.text : ep_status_text(st);
+  if (strcmp(j->cli->cfg.format, "text") != 0) {
+    ep_status told = ep_report_write(&j->session, a);
+    if (told != EP_OK) ep_log(j->cli->ctx, 1, "the result file could not be written either");
+  }
+  return st;
+}
+
+static void job_clear(job *j) {
+  ep_watch_stop(j->watch);
+  if (j->has_run) ep_run_clear(&j->run);
+  ep_pool_destroy(j->pool);
+  ep_query_destroy(j->query);
+  ep_graph_destroy(j->graph);
+}
+
+static ep_status run_query(ep_cli *cli, const char *property, query_fn make_query, int *exit_code) {
+  job j = {.cli = cli,
+           .session = {.ctx = cli->ctx,
+                       .cfg = &cli->cfg,
+                       .command = cli->command->name,
+                       .network = cli->arg[0],
+                       .property = property,
+                       .start_s = cli->start_s}};
+  ep_status st;
+  EP_GOTO(check_names(cli->ctx, &cli->cfg));
+  EP_GOTO(ep_report_check_paths(&j.session));
+  EP_GOTO(ep_watch_start(&j.session, &j.watch));
+  st = run_engine(&j, make_query);
+  if (!ep_report_claim(&j.session)) { /* the watchdog was first: it tells and ends the process */
+    for (;;) pause();
+  }
+  ep_watch_stop(j.watch);
+  j.watch = NULL;
+  ep_answer a = settle(&j, st, exit_code);
+  if (strcmp(a.verdict, "error") == 0) {
+    assert(st != EP_OK);
+    st = tell_error(&j, &a, st);
+  } else {
+    ep_ctx_clear_error(cli->ctx);
+    st = ep_report_write(&j.session, &a);
+  }
+done:
+  job_clear(&j);
+  return st;
+}
+
+static ep_status query_from_file(job *j, ep_query **out) {
+  return ep_vnnlib_read(j->cli->ctx, j->session.property, out);
+}
+
+ep_status ep_cli_verify(ep_cli *cli, int *exit_code) { return run_query(cli, cli->arg[1], query_from_file, exit_code); }
+
+ep_status ep_cli_attack(ep_cli *cli, int *exit_code) {
+  if (strcmp(cli->cfg.engine, "auto") != 0 && strcmp(cli->cfg.engine, "attack") != 0)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'attack' takes no --engine (use verify)");
+  cli->cfg.engine = "attack";
+  return run_query(cli, cli->arg[1], query_from_file, exit_code);
+}
