@@ -5,7 +5,7 @@
 #include <string.h>
 
 ep_alpha_opt ep_alpha_default(void) {
-  return (ep_alpha_opt){.iterations = 20, .rate = 0.1f, .beta_rate = 0.05f, .decay = 0.98f};
+  return (ep_alpha_opt){.iterations = 20, .rate = 0.1f, .beta_rate = 0.5f, .decay = 0.98f};
 }
 
 /* Marks the values that `from` is computed from, itself included. */
@@ -299,7 +299,9 @@ static void step_beta(ascent *a, float rate, float c1, float c2) {
     float g = d->is_active ? -z : z;
     a->beta_m[i] = 0.9f * a->beta_m[i] + 0.1f * g;
     a->beta_v[i] = 0.999f * a->beta_v[i] + 0.001f * g * g;
-    float t = d->beta + rate * (a->beta_m[i] * c1) / (sqrtf(a->beta_v[i] * c2) + 1e-8f);
+    /* Multipliers live on the scale of the row's coefficient at the neuron. */
+    float scale = fabsf(a->kept[d->node][d->row * j->plan->g->val[nd->out].n + d->neuron]);
+    float t = d->beta + rate * scale * (a->beta_m[i] * c1) / (sqrtf(a->beta_v[i] * c2) + 1e-8f);
     d->beta = t > 0 ? t : 0;
   }
 }

@@ -6,7 +6,7 @@
 
 #include "verifier/branching.h"
 
-enum { TASKS = 4, MAX_PARENTS = 32, MAX_CANDIDATES = 8 };
+enum { TASKS = 4, MAX_PARENTS = 32, MAX_CANDIDATES = 16 };
 
 /* A domain: a list of decisions, the slopes to start from, the neuron to decide next. One memory block. */
 typedef struct domain {
@@ -300,7 +300,7 @@ static ep_status candidates(const tree *t, const rows *r, size_t row, const view
     const ep_branching *rule = pass ? ep_branching_find("intercept") : t->rule;
     rule->score(t->n_u, t->u, coef, score);
     for (uint32_t k = 0; k < view_n_dec(v, i); k++) score[view_dec(v, i, k) / 2] = 0;
-    add_top(score, t->n_u, 3, cand, n_cand);
+    add_top(score, t->n_u, 8, cand, n_cand);
   }
   if (!*n_cand) {
     /* Every score is zero: any undecided neuron will do. */
@@ -636,7 +636,7 @@ done:
 ep_bab_opt ep_bab_default(const ep_run *run) {
   (void)run;
   ep_bab_opt opt = {.ascent = ep_alpha_default()};
-  opt.ascent.iterations = 10;
+  opt.ascent.iterations = 12;
   return opt;
 }
 
