@@ -45,7 +45,7 @@ static bool only_relu(const ep_graph *g) {
 static ep_status split_inputs(ep_run *run, double budget_s, double *volume_left) {
   double t0 = ep_time_s();
   uint32_t open = ep_run_n_open(run);
-  ep_input_split_opt opt = {.deadline_s = budget_s > 0 ? t0 + budget_s : 0};
+  ep_input_split_opt opt = {.deadline_s = budget_s > 0 ? t0 + budget_s : 0, .keep_below = 0.9};
   ep_input_split_stats stats;
   atomic_store(&run->progress.phase, "input-split");
   ep_status st = ep_input_split_run(run, &opt, &stats);

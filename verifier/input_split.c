@@ -23,7 +23,7 @@ typedef struct split {
   ep_run *run;
   const ep_plan *plan;
   const ep_spec *spec; /* [n_box] */
-  size_t n_x, nz, max_poly;
+  size_t n_x, nz, max_poly, n_root;
   entry **stack;
   size_t n_stack, cap_stack;
   entry *free_list;
@@ -430,6 +430,7 @@ static ep_status push_roots(split *sp) {
     memcpy(e->hi, box->hi, sp->n_x * sizeof(double));
     for (uint32_t p = 0; p < box->n_poly; p++) e->is_open[p] = !ep_run_is_proved(run, i, p);
     sp->n_open[i] = 1;
+    sp->n_root++;
     EP_TRY(push(sp, e));
   }
   return EP_OK;
@@ -452,6 +453,13 @@ static void mark(split *sp) {
       if (!sp->n_open[i] && !sp->is_stuck[i] && !ep_run_is_proved(sp->run, i, p)) ep_run_mark_proved(sp->run, i, p);
 }
 
+/* Share of the roots' volume in boxes still open (clipping is not counted). */
+static double volume_left(const split *sp) {
+  double v = 0;
+  for (size_t i = 0; i < sp->n_stack; i++) v += exp2(sp->stack[i]->log_share);
+  return v / (sp->n_root ? (double)sp->n_root : 1);
+}
+
 static ep_status search(split *sp, const ep_input_split_opt *opt, ep_scratch *s, ep_input_split_stats *stats) {
   ep_run *run = sp->run;
   batch *bs = EP_SCRATCH(s, batch, TASKS_PER_ROUND);
@@ -460,16 +468,18 @@ static ep_status search(split *sp, const ep_input_split_opt *opt, ep_scratch *s,
   size_t batch_size = ((size_t)1 << 14) / (sp->plan->max_n + 1);
   batch_size = batch_size < 1 ? 1 : batch_size > MAX_BATCH ? MAX_BATCH : batch_size;
   uint64_t boxes = 0;
-  bool is_sat = false;
+  bool is_sat = false, is_timed = opt->deadline_s > 0;
   while (sp->n_stack && !is_sat) {
     if (ep_ctx_should_stop(run->ctx)) return EP_E_STOPPED;
-    if (opt->deadline_s > 0 && ep_time_s() > opt->deadline_s) break;
+    if (is_timed && ep_time_s() > opt->deadline_s) {
+      if (volume_left(sp) >= opt->keep_below) break;
+      is_timed = false;
+    }
     if (opt->max_boxes && boxes >= opt->max_boxes) break;
     EP_TRY(round_of_batches(sp, bs, corners, batch_size, &is_sat, &boxes));
     report(sp, boxes, stats);
   }
-  stats->volume_left = 0;
-  for (size_t i = 0; i < sp->n_stack; i++) stats->volume_left += exp2(sp->stack[i]->log_share);
+  stats->volume_left = volume_left(sp);
   if (!is_sat) mark(sp);
   return EP_OK;
 }

@@ -12,6 +12,7 @@
 typedef struct ep_input_split_opt {
   double deadline_s;   /* monotonic time to give up at; 0 = none but the run's own */
   uint64_t max_boxes;  /* 0 = no limit */
+  double keep_below;   /* at its deadline it goes on when less than this share of the volume is left; 0 = never */
 } ep_input_split_opt;
 
 typedef struct ep_input_split_stats {
