@@ -100,7 +100,7 @@ static void write_text(const ep_session *s, const ep_answer *a, FILE *out) {
   fprintf(out, "engine: %s%s%s\n", s->cfg->engine, *by ? ", decided by " : "", by);
   fprintf(out, "seconds: %.3f (cpu %.3f)\n", ep_time_s() - s->start_s, ep_report_cpu_s());
   fprintf(out, "domains: %" PRIu64 "\n", domains);
-  fprintf(out, "memory: %.1f MiB\n", (double)ep_report_peak_rss_kib() / 1024);
+  fprintf(out, "memory: %ld KiB\n", ep_report_peak_rss_kib());
 }
 
 /* Everything after the verdict line of stdout, or the whole of --output. */
