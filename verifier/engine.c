@@ -69,7 +69,9 @@ uint32_t ep_run_n_open(const ep_run *run) {
 
 void ep_run_phase(ep_run *run, const ep_phase *phase) {
   ep_result *r = &run->result;
+  pthread_mutex_lock(&run->lock); /* the watchdog may be reading the phases so far */
   if (r->n_phase < EP_MAX_PHASES) r->phase[r->n_phase++] = *phase;
+  pthread_mutex_unlock(&run->lock);
   ep_log(run->ctx, 2, "%s: %.3f s, %llu domains, %u proved, %u open, worst bound %g", phase->name, phase->seconds,
          (unsigned long long)phase->domains, phase->proved, ep_run_n_open(run), phase->worst_bound);
 }

@@ -56,7 +56,7 @@ typedef struct ep_run {
   uint32_t n_poly;
   const uint32_t *poly_base;
   bool *is_proved;
-  pthread_mutex_t lock; /* guards result.witness */
+  pthread_mutex_t lock; /* guards result.witness and result.phase */
 } ep_run;
 
 typedef struct ep_engine {
