@@ -154,6 +154,7 @@ static const ep_conv_geom geoms[] = {
     {1, 3, 3, 2, 1, 1, 3, 3, 1, 1, 1, 1, 0, 0, 1},     /* kernel = image */
     {1, 2, 2, 1, 4, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1},     /* 1x1 in padding only at the rim */
     {2, 5, 5, 1, 2, 2, 2, 2, 3, 3, 1, 1, 0, 0, 1},     /* stride beyond the kernel: pixels unseen */
+    {1, 17, 17, 1, 17, 17, 1, 1, 1, 1, 1, 1, 1, 0, 1}, /* 1x1 that shifts the image down */
     {1, 17, 19, 2, 17, 19, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* more than 256 pixels: one sample per product */
 };
 enum { N_GEOM = sizeof geoms / sizeof *geoms, N_OTHER = 13, N_OP = N_OTHER + 2 * N_GEOM };
@@ -354,7 +355,10 @@ static void builders_choose_the_kind(void **state) {
   assert_true(A.w64[0] == 0.1 && A.w32[0] == 0.1f && A.abs64[0] == 0.1);
   assert_int_equal(ep_linop_dense(&b->arena, 63, 64, w, 0, &A), EP_OK);
   assert_int_equal(A.kind, EP_LINOP_DENSE);
-  for (size_t i = 0; i < 512; i++) w[i] = -1;
+  for (size_t i = 0; i < 511; i++) w[i] = -1;
+  assert_int_equal(ep_linop_dense(&b->arena, 64, 64, w, 0, &A), EP_OK);
+  assert_int_equal(A.kind, EP_LINOP_CSR);
+  w[511] = -1;
   assert_int_equal(ep_linop_dense(&b->arena, 64, 64, w, 0, &A), EP_OK);
   assert_int_equal(A.kind, EP_LINOP_DENSE);
   assert_true(A.abs64[3] == 1 && A.w64[3] == -1);
