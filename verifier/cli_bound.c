@@ -4,29 +4,25 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <jansson.h>
-
 #include "bounds/alpha.h"
 #include "models/onnx.h"
 #include "verifier/cli.h"
 #include "verifier/decimal.h"
+#include "verifier/json_out.h"
 #include "verifier/vnnlib.h"
 
 typedef enum method { IBP, CROWN, ALPHA, N_METHOD } method;
 static const char *const method_names[N_METHOD] = {"ibp", "crown", "alpha-crown"};
-
-/* Certified output bounds of one box by one method. */
-typedef struct result {
-  double seconds;
-  double *lo, *hi; /* [n_y] */
-} result;
 
 typedef struct job {
   ep_cli *cli;
   ep_graph *graph;
   ep_query *query;
   ep_pool *pool;
-  json_t *json; /* list of boxes, NULL = text */
+  bool is_json;
+  ep_arena arena; /* the results, kept for JSON */
+  ep_bound_result *result;
+  size_t n_result;
 } job;
 
 /* Outputs as +unit and -unit rows: row 2j is Y_j from below, row 2j+1 is -Y_j from below. */
@@ -77,7 +73,8 @@ static ep_status optimise(const job *j, const ep_plan *plan, const ep_relax_f64 
 
 /* The certified pass from the outputs back to the input; bounds are only ever improved. */
 static ep_status back_substitute(const job *j, const ep_plan *plan, const ep_relax_f64 *relax, const double *lo,
-                                 const double *hi, const rows *r, double *const *alpha, result *out, ep_scratch *s) {
+                                 const double *hi, const rows *r, double *const *alpha, ep_bound_result *out,
+                                 ep_scratch *s) {
   double *lin = EP_SCRATCH(s, double, r->n * plan->n_x + 1), *cst = EP_SCRATCH(s, double, 3 * r->n + 1);
   if (!lin || !cst) return EP_E_NOMEM;
   double *err = cst + r->n, *low = err + r->n;
@@ -100,8 +97,8 @@ static ep_status back_substitute(const job *j, const ep_plan *plan, const ep_rel
   return EP_OK;
 }
 
-static ep_status bound_with(const job *j, ep_plan *plan, method m, const double *lo, const double *hi, result *out,
-                            ep_arena *arena, ep_scratch *s) {
+static ep_status bound_with(const job *j, ep_plan *plan, method m, const double *lo, const double *hi,
+                            ep_bound_result *out, ep_arena *arena, ep_scratch *s) {
   const ep_graph *g = j->graph;
   ep_trace_itv bounds;
   ep_relax_f64 relax;
@@ -127,32 +124,19 @@ static ep_status bound_with(const job *j, ep_plan *plan, method m, const double 
   return back_substitute(j, plan, &relax, lo, hi, &r, alpha, out, s);
 }
 
-static double mean_width(const result *r, uint32_t n_y) {
+double ep_bound_mean_width(const ep_bound_result *r, uint32_t n_y) {
   double sum = 0;
   for (uint32_t i = 0; i < n_y; i++) sum += r->hi[i] - r->lo[i];
   return n_y ? sum / n_y : 0;
 }
 
 /* 17 digits are within half an ulp of the double: one step outward keeps the printed number on the safe side. */
-static void print_text(const result *r, method m, uint32_t box, uint32_t n_y) {
-  printf("%s, box %" PRIu32 ": mean width %.6g, %.3f s\n", method_names[m], box, mean_width(r, n_y), r->seconds);
+static void print_text(const ep_bound_result *r, uint32_t n_y) {
+  printf("%s, box %" PRIu32 ": mean width %.6g, %.3f s\n", r->method, r->box, ep_bound_mean_width(r, n_y), r->seconds);
   for (uint32_t i = 0; i < n_y; i++) printf("  Y_%" PRIu32 " in [%.17g, %.17g]\n", i, ep_dn(r->lo[i]), ep_up(r->hi[i]));
 }
 
-static json_t *json_number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
-
-static void add_json(json_t *methods, const result *r, method m, uint32_t n_y) {
-  json_t *lo = json_array(), *hi = json_array();
-  for (uint32_t i = 0; i < n_y; i++) {
-    json_array_append_new(lo, json_number(ep_dn(r->lo[i])));
-    json_array_append_new(hi, json_number(ep_up(r->hi[i])));
-  }
-  json_array_append_new(methods,
-                        json_pack("{s:s, s:f, s:o, s:o, s:o}", "method", method_names[m], "seconds", r->seconds,
-                                  "mean_width", json_number(mean_width(r, n_y)), "lower", lo, "upper", hi));
-}
-
-static ep_status bound_method(job *j, uint32_t box, method m, json_t *methods) {
+static ep_status bound_method(job *j, uint32_t box, method m) {
   const ep_input_box *b = &j->query->box[box];
   ep_scratch *s = ep_pool_scratch(j->pool);
   ep_scratch_mark mark = ep_scratch_save(s);
@@ -160,17 +144,19 @@ static ep_status bound_method(job *j, uint32_t box, method m, json_t *methods) {
   ep_arena_init(&arena, j->cli->ctx);
   ep_plan *plan = NULL;
   uint32_t n_y = j->query->n_y;
-  result r = {.lo = EP_SCRATCH(s, double, n_y + 1u), .hi = EP_SCRATCH(s, double, n_y + 1u)};
+  ep_bound_result *r = &j->result[j->n_result];
+  r->box = box;
+  r->method = method_names[m];
+  r->lo = EP_ARENA(&j->arena, double, n_y + 1u);
+  r->hi = EP_ARENA(&j->arena, double, n_y + 1u);
   double t0 = ep_time_s();
   ep_status st = EP_E_NOMEM;
-  if (!r.lo || !r.hi) goto done;
+  if (!r->lo || !r->hi) goto done;
   EP_GOTO(ep_plan_create(j->cli->ctx, j->graph, b->lo, b->hi, s, &plan));
-  EP_GOTO(bound_with(j, plan, m, b->lo, b->hi, &r, &arena, s));
-  r.seconds = ep_time_s() - t0;
-  if (methods)
-    add_json(methods, &r, m, n_y);
-  else
-    print_text(&r, m, box, n_y);
+  EP_GOTO(bound_with(j, plan, m, b->lo, b->hi, r, &arena, s));
+  r->seconds = ep_time_s() - t0;
+  j->n_result++;
+  if (!j->is_json) print_text(r, n_y);
 done:
   ep_plan_destroy(plan);
   ep_arena_clear(&arena);
@@ -178,18 +164,19 @@ done:
   return st;
 }
 
-static ep_status bound_box(job *j, uint32_t box) {
+static ep_status bound_all(job *j) {
   const char *wanted = j->cli->cfg.method;
-  if (j->query->box[box].is_empty) {
-    if (!j->json) printf("box %" PRIu32 ": empty\n", box);
-    return EP_OK;
+  j->result = EP_ARENA(&j->arena, ep_bound_result, (size_t)j->query->n_box * N_METHOD + 1);
+  if (!j->result) return EP_E_NOMEM;
+  for (uint32_t box = 0; box < j->query->n_box; box++) {
+    if (j->query->box[box].is_empty) {
+      if (!j->is_json) printf("box %" PRIu32 ": empty\n", box);
+      continue;
+    }
+    for (method m = 0; m < N_METHOD; m++)
+      if (strcmp(wanted, "all") == 0 || strcmp(wanted, method_names[m]) == 0) EP_TRY(bound_method(j, box, m));
   }
-  json_t *methods = j->json ? json_array() : NULL;
-  ep_status st = EP_OK;
-  for (method m = 0; m < N_METHOD && st == EP_OK; m++)
-    if (strcmp(wanted, "all") == 0 || strcmp(wanted, method_names[m]) == 0) st = bound_method(j, box, m, methods);
-  if (methods) json_array_append_new(j->json, json_pack("{s:i, s:o}", "box", (int)box, "methods", methods));
-  return st;
+  return EP_OK;
 }
 
 /* One range for all inputs, from --box. */
@@ -233,25 +220,16 @@ static ep_status load(job *j) {
   return ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool);
 }
 
-static ep_status print_json(job *j) {
-  json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:O}", "network", j->cli->arg[0], "network_sha256", j->graph->sha256,
-                        "property", j->query->name, "property_sha256", j->query->sha256, "boxes", j->json);
-  int failed = json_dumpf(o, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-  json_decref(o);
-  if (failed || puts("") == EOF) return EP_FAIL(j->cli->ctx, EP_E_IO, "cannot write the JSON result");
-  return EP_OK;
-}
-
 ep_status ep_cli_bound(ep_cli *cli, int *exit_code) {
-  job j = {.cli = cli};
+  job j = {.cli = cli, .is_json = strcmp(cli->cfg.format, "json") == 0};
   *exit_code = 0;
+  ep_arena_init(&j.arena, cli->ctx);
   ep_status st;
   EP_GOTO(load(&j));
-  if (strcmp(cli->cfg.format, "json") == 0) j.json = json_array();
-  for (uint32_t i = 0; i < j.query->n_box && st == EP_OK; i++) st = bound_box(&j, i);
-  if (st == EP_OK && j.json) st = print_json(&j);
+  EP_GOTO(bound_all(&j));
+  if (j.is_json) st = ep_json_out_bound(cli->arg[0], j.graph, j.query, j.n_result, j.result, stdout);
 done:
-  json_decref(j.json);
+  ep_arena_clear(&j.arena);
   ep_pool_destroy(j.pool);
   ep_query_destroy(j.query);
   ep_graph_destroy(j.graph);

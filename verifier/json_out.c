@@ -5,7 +5,8 @@
 #include <stdio.h>
 
 #include "verifier/cli.h"
-#include "verifier/report.h"
+#include "verifier/inspect.h"
+#include "verifier/json_out.h"
 
 /* JSON has neither NaN nor infinity: both become null. */
 static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
@@ -98,7 +99,15 @@ static json_t *options(const ep_config *cfg, const char *command) {
   return o;
 }
 
-ep_status ep_json_write(const ep_session *s, const ep_answer *a, FILE *out) {
+/* Takes the document over. */
+static ep_status dump(ep_ctx *ctx, json_t *o, FILE *out) {
+  int failed = json_dumpf(o, out, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+  json_decref(o);
+  if (failed || fputc('\n', out) == EOF) return EP_FAIL(ctx, EP_E_IO, "cannot write the JSON result");
+  return EP_OK;
+}
+
+ep_status ep_json_out_answer(const ep_session *s, const ep_answer *a, FILE *out) {
   assert(a->verdict && s->cfg);
   bool is_error = strcmp(a->verdict, "error") == 0;
   json_t *o = json_object();
@@ -124,8 +133,67 @@ ep_status ep_json_write(const ep_session *s, const ep_answer *a, FILE *out) {
   json_object_set_new(o, "version", json_string(ep_cli_version()));
   json_object_set_new(o, "commit", json_string(ep_cli_commit()));
   json_object_set_new(o, "options", options(s->cfg, s->command));
-  int failed = json_dumpf(o, out, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
-  json_decref(o);
-  if (failed || fputc('\n', out) == EOF) return EP_FAIL(s->ctx, EP_E_IO, "cannot write the JSON result");
-  return EP_OK;
+  return dump(s->ctx, o, out);
+}
+
+static json_t *inspect_network(const ep_graph *g, const char *path) {
+  ep_inspect_totals t = ep_inspect_count(g);
+  json_t *nodes = json_array();
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    const ep_node *n = &g->node[k];
+    json_t *shape = json_array();
+    for (uint32_t i = 0; i < n->out_shape.rank; i++) json_array_append_new(shape, json_integer(n->out_shape.dim[i]));
+    json_array_append_new(nodes, json_pack("{s:s, s:s, s:s, s:o, s:i, s:I}", "name", n->name, "operator", n->op->onnx,
+                                           "class", ep_inspect_class(n->low.cls), "shape", shape, "neurons",
+                                           (int)g->val[n->out].n, "parameters", (json_int_t)ep_inspect_parameters(n)));
+  }
+  return json_pack("{s:s, s:s, s:I, s:i, s:i, s:I, s:i, s:o}", "path", path, "sha256", g->sha256, "opset",
+                   (json_int_t)g->opset, "inputs", (int)g->val[g->input].n, "outputs", (int)g->val[g->output].n,
+                   "parameters", (json_int_t)t.parameters, "nonlinear_neurons", (int)(t.univar + t.general), "nodes",
+                   nodes);
+}
+
+static json_t *inspect_property(const ep_query *q) {
+  json_t *boxes = json_array();
+  for (uint32_t b = 0; b < q->n_box; b++) {
+    const ep_input_box *box = &q->box[b];
+    json_array_append_new(boxes, json_pack("{s:i, s:i, s:b}", "disjuncts", (int)box->n_poly, "rows",
+                                           (int)ep_inspect_rows(box), "is_empty", box->is_empty));
+  }
+  return json_pack("{s:s, s:s, s:i, s:i, s:b, s:o}", "path", q->name, "sha256", q->sha256, "inputs", (int)q->n_x,
+                   "outputs", (int)q->n_y, "is_empty", q->is_empty, "boxes", boxes);
+}
+
+ep_status ep_json_out_inspect(const char *path, const ep_graph *g, const ep_query *q, FILE *out) {
+  json_t *o = json_object();
+  json_object_set_new(o, "network", inspect_network(g, path));
+  json_object_set_new(o, "property", q ? inspect_property(q) : json_null());
+  return dump(g->ctx, o, out);
+}
+
+/* 17 digits are within half an ulp of the double: one step outward keeps the printed number on the safe side. */
+static json_t *bound_method(const ep_bound_result *r, uint32_t n_y) {
+  json_t *lo = json_array(), *hi = json_array();
+  for (uint32_t i = 0; i < n_y; i++) {
+    json_array_append_new(lo, number(ep_dn(r->lo[i])));
+    json_array_append_new(hi, number(ep_up(r->hi[i])));
+  }
+  return json_pack("{s:s, s:f, s:o, s:o, s:o}", "method", r->method, "seconds", r->seconds, "mean_width",
+                   number(ep_bound_mean_width(r, n_y)), "lower", lo, "upper", hi);
+}
+
+ep_status ep_json_out_bound(const char *path, const ep_graph *g, const ep_query *q, size_t n,
+                            const ep_bound_result *results, FILE *out) {
+  json_t *boxes = json_array(), *methods = NULL;
+  for (size_t i = 0; i < n; i++) {
+    if (i == 0 || results[i].box != results[i - 1].box) {
+      methods = json_array();
+      json_array_append_new(boxes, json_pack("{s:i, s:o}", "box", (int)results[i].box, "methods", methods));
+    }
+    json_array_append_new(methods, bound_method(&results[i], q->n_y));
+  }
+  return dump(g->ctx,
+              json_pack("{s:s, s:s, s:s, s:s, s:o}", "network", path, "network_sha256", g->sha256, "property", q->name,
+                        "property_sha256", q->sha256, "boxes", boxes),
+              out);
 }

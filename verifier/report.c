@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "verifier/cli.h"
+#include "verifier/json_out.h"
 
 enum { MAX_SHOWN = 16 }; /* numbers of a witness shown on the terminal */
 
@@ -106,7 +107,7 @@ static void write_text(const ep_session *s, const ep_answer *a, FILE *out) {
 /* Everything after the verdict line of stdout, or the whole of --output. */
 static ep_status write_body(const ep_session *s, const ep_answer *a, FILE *out, bool with_verdict) {
   const ep_query *q = atomic_load(&s->query);
-  if (strcmp(s->cfg->format, "json") == 0) return ep_json_write(s, a, out);
+  if (strcmp(s->cfg->format, "json") == 0) return ep_json_out_answer(s, a, out);
   if (with_verdict) fprintf(out, "%s\n", a->verdict);
   if (strcmp(s->cfg->format, "text") == 0)
     write_text(s, a, out);

@@ -6,8 +6,6 @@
 #ifndef EP_VERIFIER_REPORT_H
 #define EP_VERIFIER_REPORT_H
 
-#include <stdio.h>
-
 #include "verifier/engine.h"
 
 typedef struct ep_session {
@@ -47,8 +45,5 @@ const char *ep_report_decided_by(const ep_answer *a);
 /* Largest resident set of this process so far, KiB. */
 long ep_report_peak_rss_kib(void);
 double ep_report_cpu_s(void);
-
-/* json_out.c: the JSON document (docs/json.md), UTF-8, keys in a fixed order, with a final newline. */
-ep_status ep_json_write(const ep_session *s, const ep_answer *a, FILE *out);
 
 #endif
