@@ -1,5 +1,6 @@
 #include "kernels/arena.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct ep_arena_chunk {
@@ -41,6 +42,7 @@ void *ep_arena_alloc(ep_arena *a, size_t n, size_t size) {
     }
     at = 0;
   }
+  assert(at % align == 0 && at + need <= c->size);
   c->used = at + need;
   void *p = (char *)c + HEADER + at;
   memset(p, 0, need);

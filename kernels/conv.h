@@ -15,7 +15,7 @@ typedef struct ep_conv_geom {
   uint32_t c_in, h_in, w_in, c_out, h_out, w_out, kh, kw, stride_h, stride_w, dil_h, dil_w, pad_top, pad_left, groups;
 } ep_conv_geom;
 
-/* y[rows] = conv(x[rows]), or y += with `accumulate`. Fails only when scratch runs out. @sound estimate */
+/* y[rows] = conv(x[rows]), or y += with `accumulate`; rows >= 1. Fails only when scratch runs out. @sound estimate */
 ep_status ep_conv_forward_f32(const ep_conv_geom *g, const float *w, size_t rows, const float *x, float *y,
                               bool accumulate, ep_scratch *s);
 ep_status ep_conv_forward_f64(const ep_conv_geom *g, const double *w, size_t rows, const double *x, double *y,

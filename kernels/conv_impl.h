@@ -78,6 +78,7 @@ ep_status FN(ep_conv_forward)(const ep_conv_geom *g, const REAL *w, size_t rows,
   size_t hw = (size_t)g->h_out * g->w_out, hw_in = (size_t)g->h_in * g->w_in, x_row = g->c_in * hw_in,
          y_row = g->c_out * hw, most = samples_at_once(g, rows);
   bool is_direct = is_pointwise(g) && most == 1;
+  assert(rows > 0 && most >= 1 && most <= rows);
   ep_scratch_mark m = ep_scratch_save(s);
   REAL *col = is_direct ? NULL : EP_SCRATCH(s, REAL, k * hw * most);
   REAL *wide = most > 1 ? EP_SCRATCH(s, REAL, co * hw * most) : NULL;
@@ -106,6 +107,7 @@ ep_status FN(ep_conv_backward)(const ep_conv_geom *g, const REAL *w, size_t rows
   size_t hw = (size_t)g->h_out * g->w_out, hw_in = (size_t)g->h_in * g->w_in, x_row = g->c_in * hw_in,
          y_row = g->c_out * hw, most = samples_at_once(g, rows);
   bool is_direct = is_pointwise(g) && most == 1;
+  assert(rows > 0 && most >= 1 && most <= rows);
   ep_scratch_mark m = ep_scratch_save(s);
   REAL *col = is_direct ? NULL : EP_SCRATCH(s, REAL, k * hw * most);
   REAL *wide = most > 1 ? EP_SCRATCH(s, REAL, co * hw * most) : NULL;

@@ -110,7 +110,9 @@ ep_status ep_linop_csr(ep_arena *arena, uint32_t n_out, uint32_t n_in, const uin
     if (tp[j + 2] > out->terms_bwd) out->terms_bwd = tp[j + 2];
     tp[j + 2] += tp[j + 1];
   }
+  assert(rp[0] == 0);
   for (uint32_t i = 0; i < n_out; i++) {
+    assert(rp[i] <= rp[i + 1]);
     if (rp[i + 1] - rp[i] > out->terms_fwd) out->terms_fwd = rp[i + 1] - rp[i];
     for (uint32_t k = rp[i]; k < rp[i + 1]; k++) {
       uint32_t at = tp[col[k] + 1]++;

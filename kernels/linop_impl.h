@@ -110,6 +110,7 @@ static void FN(map_backward)(const ep_linop *A, size_t rows, const REAL *y, REAL
 static ep_status FN(apply)(const ep_linop *A, const REAL *w, size_t rows, const REAL *x, REAL *y, bool accumulate,
                            ep_scratch *s) {
   size_t ni = A->n_in, no = A->n_out;
+  assert(x != y || !rows);
   if (!rows) return EP_OK;
   switch (A->kind) {
   case EP_LINOP_ID:
@@ -140,6 +141,7 @@ ep_status FN(ep_linop_apply)(const ep_linop *A, size_t rows, const REAL *x, REAL
 ep_status FN(ep_linop_apply_t)(const ep_linop *A, size_t rows, const REAL *y, REAL *x, bool accumulate, ep_scratch *s) {
   size_t ni = A->n_in, no = A->n_out;
   const REAL *w = WEIGHTS(A);
+  assert(x != y || !rows);
   if (!rows) return EP_OK;
   switch (A->kind) {
   case EP_LINOP_ID:

@@ -25,6 +25,7 @@ SCALE(scale_f64, double)
   void NAME(bool trans_a, bool trans_b, size_t m, size_t n, size_t k, REAL alpha, const REAL *a, size_t lda,           \
             const REAL *b, size_t ldb, REAL beta, REAL *c, size_t ldc) {                                               \
     assert(m <= INT_MAX && n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX);        \
+    assert(ldc >= n && lda >= (trans_a ? m : k) && ldb >= (trans_b ? k : n));                                          \
     if (!m || !n) return;                                                                                              \
     if (!k || m == 1 || n == 1) SCALE_NAME(m, n, beta, c, ldc);                                                        \
     if (!k) return;                                                                                                    \

@@ -138,6 +138,7 @@ static ep_status run_serial(worker *w, size_t n, ep_pool_fn fn, void *arg) {
 }
 
 ep_status ep_pool_run(ep_pool *p, size_t n, ep_pool_fn fn, void *arg) {
+  assert(fn);
   worker *w = self(p);
   if (w->id > 0 || p->is_running || p->n == 1 || n <= 1) return run_serial(w, n, fn, arg);
   EP_TRY(start_threads(p));

@@ -1,5 +1,6 @@
 #include "kernels/sha256.h"
 
+#include <assert.h>
 #include <string.h>
 
 static const uint32_t round_k[64] = {
@@ -61,6 +62,7 @@ void ep_sha256_final(ep_sha256 *s, uint8_t digest[32]) {
   size_t fill = s->n_bytes % 64, n = (fill < 56 ? 56 : 120) - fill;
   for (int i = 0; i < 8; i++) pad[n + (size_t)i] = (uint8_t)(bits >> (56 - 8 * i));
   ep_sha256_update(s, pad, n + 8);
+  assert(s->n_bytes % 64 == 0);
   for (int i = 0; i < 32; i++) digest[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
 }
 
