@@ -2,6 +2,15 @@
 
 #include <string.h>
 
+typedef enum hot { HOT_NONE, HOT_RELU, HOT_LEAKY, HOT_CLIP, HOT_SIGN } hot;
+
+static hot hot_of(const ep_univar *u) {
+  static const char *const name[] = {"", "Relu", "LeakyRelu", "Clip", "Sign"};
+  for (hot h = HOT_RELU; h <= HOT_SIGN; h++)
+    if (!strcmp(u->name, name[h])) return h;
+  return HOT_NONE;
+}
+
 #define REAL float
 #define FN(name) name##_f32
 #define BIAS bias32

@@ -22,15 +22,54 @@ static ep_status FN(affine)(const ep_graph *g, const ep_node *nd, FN(ep_trace) *
   return EP_OK;
 }
 
+/* The hot functions have loops of their own, without a call per element, and give the same bits as POINT would. */
 static void FN(univar)(const ep_graph *g, const ep_node *nd, FN(ep_trace) * t) {
   const ep_univar *u = &nd->low.is.univar;
   size_t n = g->val[nd->out].n * t->batch;
-  const REAL *x = t->v[nd->in[0]];
-  REAL *y = t->v[nd->out];
-  if (!strcmp(u->name, "Relu")) /* the hot one: no call per element */
+  const REAL *restrict x = t->v[nd->in[0]];
+  REAL *restrict y = t->v[nd->out];
+  const REAL p = (REAL)u->param[0], q = (REAL)u->param[1];
+  switch (hot_of(u)) {
+  case HOT_RELU:
     for (size_t i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : 0;
-  else
+    break;
+  case HOT_LEAKY:
+    for (size_t i = 0; i < n; i++) y[i] = x[i] >= 0 ? x[i] : p * x[i];
+    break;
+  case HOT_CLIP:
+    for (size_t i = 0; i < n; i++) {
+      REAL v = x[i] < p ? p : x[i];
+      y[i] = v > q ? q : v;
+    }
+    break;
+  case HOT_SIGN:
+    for (size_t i = 0; i < n; i++) y[i] = (REAL)(x[i] > 0) - (REAL)(x[i] < 0);
+    break;
+  case HOT_NONE:
     for (size_t i = 0; i < n; i++) y[i] = POINT(u, x[i]);
+    break;
+  }
+}
+
+static void FN(univar_grad)(const ep_univar *u, size_t n, const REAL *restrict x, const REAL *restrict gy,
+                            REAL *restrict gx) {
+  const REAL p = (REAL)u->param[0], q = (REAL)u->param[1];
+  switch (hot_of(u)) {
+  case HOT_RELU:
+    for (size_t i = 0; i < n; i++) gx[i] += x[i] > 0 ? gy[i] : 0;
+    break;
+  case HOT_LEAKY:
+    for (size_t i = 0; i < n; i++) gx[i] += x[i] >= 0 ? gy[i] : p * gy[i];
+    break;
+  case HOT_CLIP:
+    for (size_t i = 0; i < n; i++) gx[i] += x[i] >= p && x[i] <= q ? gy[i] : 0;
+    break;
+  case HOT_SIGN:
+    break;
+  case HOT_NONE:
+    for (size_t i = 0; i < n; i++) gx[i] += gy[i] * (REAL)u->df(u, (double)x[i]);
+    break;
+  }
 }
 
 static ep_status FN(general)(const ep_graph *g, const ep_node *nd, FN(ep_trace) * t, ep_scratch *s) {
@@ -98,14 +137,7 @@ static ep_status FN(grad_node)(const ep_graph *g, const ep_node *nd, const FN(ep
       EP_TRY(FN(ep_linop_apply_t)(&a->A[j], t->batch, gv[nd->out], gv[nd->in[j]], true, s));
     return EP_OK;
   }
-  const ep_univar *u = &nd->low.is.univar;
-  size_t n = g->val[nd->out].n * t->batch;
-  const REAL *x = t->v[nd->in[0]], *gy = gv[nd->out];
-  REAL *gx = gv[nd->in[0]];
-  if (!strcmp(u->name, "Relu"))
-    for (size_t i = 0; i < n; i++) gx[i] += x[i] > 0 ? gy[i] : 0;
-  else
-    for (size_t i = 0; i < n; i++) gx[i] += gy[i] * (REAL)u->df(u, (double)x[i]);
+  FN(univar_grad)(&nd->low.is.univar, g->val[nd->out].n * t->batch, t->v[nd->in[0]], gv[nd->out], gv[nd->in[0]]);
   return EP_OK;
 }
 

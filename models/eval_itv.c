@@ -1,4 +1,5 @@
 /* Rigorous interval evaluation. Part of the trusted base. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -10,18 +11,19 @@
 
 /* y = sum_k A_k x_k + b over boxes, as mid and radius: exact y lies within rad of mid where
  *   mid = fl(sum A_k m_k + b),  rad >= sum |A_k| r_k + error.
- * Any m_k with |x - m_k| <= r_k will do; m_k is the rounded centre and r_k is rounded up from it. The error of the float64
- * products is gamma*(|A_k| |m_k|) (kernels/linop.h), the stored weights may be off by rel_err |A_k| on all of |x|, the
- * bias by bias_err, and adding up n_terms + 1 parts costs gamma again: with mag_k = |m_k| + r_k >= |x|,
- *   error <= sum_k (gamma_{t_k + n_terms + 6} + rel_err_k) |A_k| mag_k + gamma_{n_terms + 6} |b| + bias_err.
- * Radius terms are sums of non-negative numbers, correct to a relative 2^-20 and covered by SLACK. */
-static ep_status affine_term(const ep_linop *A, uint32_t n_terms, size_t batch, const double *lo, const double *hi,
+ * Any m_k with |x - m_k| <= r_k will do; m_k is the rounded centre and r_k is rounded up from it. Product k adds an
+ * error of gamma_{t_k+2} (|A_k| |m_k| + |what was accumulated before|) (kernels/linop.h), so a summand of the first
+ * product may pass through all T = sum_k (t_k + 2) of those roundings, and adding b is two more. The stored weights may
+ * be off by rel_err |A_k| on all of |x| and the bias by bias_err: with mag_k = |m_k| + r_k >= |x|, error <= sum_k
+ * (gamma_{T+4} + rel_err_k) |A_k| mag_k + gamma_4 |b| + bias_err + T*eta. Radius terms are sums of non-negative
+ * numbers, correct to a relative 2^-20 and covered by SLACK. */
+static ep_status affine_term(const ep_linop *A, size_t terms, size_t batch, const double *lo, const double *hi,
                              bool add, double *mid, double *rad, ep_scratch *s) {
   size_t n = batch * A->n_in;
   ep_scratch_mark mark = ep_scratch_save(s);
   double *m = EP_SCRATCH(s, double, n + 1), *r = EP_SCRATCH(s, double, n + 1);
   if (!m || !r) return EP_E_NOMEM;
-  double w = (ep_gamma64(A->terms_fwd + n_terms + 6u) + A->rel_err) * SLACK;
+  double w = (ep_gamma64(terms + 4) + A->rel_err) * SLACK;
   for (size_t i = 0; i < n; i++) {
     m[i] = lo[i] + 0.5 * (hi[i] - lo[i]);
     if (lo[i] == hi[i]) m[i] = lo[i];
@@ -36,17 +38,28 @@ static ep_status affine_term(const ep_linop *A, uint32_t n_terms, size_t batch, 
   return st;
 }
 
+/* One variable input that is only moved around: the box moves along, exactly. */
+static bool is_move(const ep_affine *a) {
+  return a->n_terms == 1 && !a->bias && (a->A[0].kind == EP_LINOP_ID || a->A[0].kind == EP_LINOP_MAP);
+}
+
 ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const double *const *lo,
                         const double *const *hi, double *ylo, double *yhi, ep_scratch *s) {
+  if (is_move(a)) {
+    EP_TRY(ep_linop_apply_f64(&a->A[0], batch, lo[0], ylo, false, s));
+    return ep_linop_apply_f64(&a->A[0], batch, hi[0], yhi, false, s);
+  }
   ep_scratch_mark mark = ep_scratch_save(s);
-  double *mid = EP_SCRATCH(s, double, batch * n_out + 1), *rad = EP_SCRATCH(s, double, batch * n_out + 1);
+  double *mid = EP_SCRATCH(s, double, batch *n_out + 1), *rad = EP_SCRATCH(s, double, batch *n_out + 1);
   ep_status st = mid && rad ? EP_OK : EP_E_NOMEM;
   size_t terms = 0;
-  for (uint32_t k = 0; k < a->n_terms && st == EP_OK; k++) {
-    st = affine_term(&a->A[k], a->n_terms, batch, lo[k], hi[k], k > 0, mid, rad, s);
+  for (uint32_t k = 0; k < a->n_terms; k++) {
+    assert(a->A[k].n_out == n_out);
     terms += a->A[k].terms_fwd + 2u;
   }
-  double w = ep_gamma64(a->n_terms + 6u) * SLACK;
+  for (uint32_t k = 0; k < a->n_terms && st == EP_OK; k++)
+    st = affine_term(&a->A[k], terms, batch, lo[k], hi[k], k > 0, mid, rad, s);
+  double w = ep_gamma64(4) * SLACK;
   for (size_t i = 0; st == EP_OK && i < batch * n_out; i++) {
     double b = a->bias ? a->bias[i % n_out] : 0, be = a->bias_err ? a->bias_err[i % n_out] : 0;
     double c = mid[i] + b;
@@ -68,8 +81,8 @@ static ep_status affine_node(const ep_graph *g, const ep_node *nd, ep_trace_itv 
     lo[j] = t->lo[nd->in[j]];
     hi[j] = t->hi[nd->in[j]];
   }
-  ep_status st = ep_affine_box(&nd->low.is.affine, g->val[nd->out].n, t->batch, lo, hi, t->lo[nd->out],
-                               t->hi[nd->out], s);
+  ep_status st =
+      ep_affine_box(&nd->low.is.affine, g->val[nd->out].n, t->batch, lo, hi, t->lo[nd->out], t->hi[nd->out], s);
   ep_scratch_restore(s, m);
   return st;
 }
@@ -123,9 +136,12 @@ ep_status ep_eval_itv(const ep_graph *g, size_t batch, const double *lo, const d
   memcpy(out->hi[g->input], hi, batch * g->val[g->input].n * sizeof *hi);
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
-    if (nd->low.cls == EP_AFFINE) EP_TRY(affine_node(g, nd, out, s));
-    else if (nd->low.cls == EP_UNIVAR) univar_node(g, nd, out);
-    else EP_TRY(general_node(g, nd, out, s));
+    if (nd->low.cls == EP_AFFINE)
+      EP_TRY(affine_node(g, nd, out, s));
+    else if (nd->low.cls == EP_UNIVAR)
+      univar_node(g, nd, out);
+    else
+      EP_TRY(general_node(g, nd, out, s));
   }
   return EP_OK;
 }

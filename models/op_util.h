@@ -9,6 +9,12 @@
 ep_status ep_op_fail(const ep_op_build *b, const char *file, int line, ep_status code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* Whether relative error bounds hold for `result`, computed from the weight `w`: finite, and not gone subnormal unless w
+ * was zero. */
+static inline bool ep_op_is_normal(double result, double w) {
+  return w == 0 ? result == 0 : fabs(result) >= 0x1p-1000 && fabs(result) < INFINITY;
+}
+
 static inline bool ep_op_has(const ep_op_build *b, uint32_t i) { return i < b->n_in && !b->in[i].is_absent; }
 
 /* The int64 values of constant input i, else of attribute `attr` (NULL = none); *n = SIZE_MAX when both are absent.

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "models/op_util.h"
+#include "models/ops/mccormick.h"
 
 enum { ADD, SUB, MUL, DIV };
 
@@ -110,24 +111,6 @@ static void pair_box(const ep_node *nd, const double *const *lo, const double *c
   }
 }
 
-/* One bound of one product: y >= p a + q c + t (lower) or <= (upper). McCormick planes of a*c touch at two corners:
- * lower: c.lo a + a.lo c - a.lo c.lo; upper: c.hi a + a.lo c - a.lo c.hi. The constant is recomputed in interval
- * arithmetic from the stored slopes: t = min or max over the box corners of a c - p a - q c, which is bilinear and so
- * extremal at corners. */
-static void mccormick(ep_itv a, ep_itv c, bool upper, double *p, double *q, double *t) {
-  *p = upper ? c.hi : c.lo;
-  *q = a.lo;
-  double best = upper ? -INFINITY : INFINITY;
-  for (int k = 0; k < 4; k++) {
-    ep_itv x = ep_itv_point(k & 1 ? a.hi : a.lo), y = ep_itv_point(k & 2 ? c.hi : c.lo);
-    ep_itv r = ep_itv_sub(ep_itv_sub(ep_itv_mul(x, y), ep_itv_mul(ep_itv_point(*p), x)),
-                          ep_itv_mul(ep_itv_point(*q), y));
-    best = upper ? fmax(best, r.hi) : fmin(best, r.lo);
-    if (r.lo != r.lo || r.hi != r.hi) best = NAN;
-  }
-  *t = best;
-}
-
 static ep_status pair_side(const ep_node *nd, const double *const *lo, const double *const *hi, bool upper,
                            ep_arena *arena, ep_linop *L, double **consts) {
   const pair_param *p = nd->param;
@@ -141,10 +124,10 @@ static ep_status pair_side(const ep_node *nd, const double *const *lo, const dou
     ptr[i + 1] = 2 * i + 2;
     col[2 * i] = (uint32_t)p->map[0][i];
     col[2 * i + 1] = n0 + (uint32_t)p->map[1][i];
-    if (p->kind == MUL && isfinite(a.lo) && isfinite(a.hi) && isfinite(c.lo) && isfinite(c.hi)) {
-      mccormick(a, c, upper, &w[2 * i], &w[2 * i + 1], &t[i]);
-    } else {
-      ep_itv y = p->kind == MUL ? ep_itv_mul(a, c) : ep_itv_div(a, c);
+    if (p->kind == MUL) {
+      ep_mccormick_plane(a, c, upper, &w[2 * i], &w[2 * i + 1], &t[i]);
+    } else { /* no plane for quotients: the constant interval bound */
+      ep_itv y = ep_itv_div(a, c);
       t[i] = upper ? y.hi : y.lo;
     }
   }
@@ -191,7 +174,7 @@ static ep_status build_product(ep_op_build *b, int kind) {
     w[i] = kind == DIV ? 1 / x : x;
     int e;
     is_exact = is_exact && (kind == MUL || fabs(frexp(x, &e)) == 0.5); /* reciprocals of powers of two are exact */
-    if (!isfinite(w[i]) || (w[i] == 0 && kind == DIV)) return OP_FAIL(b, EP_E_UNSUPPORTED, "division overflows");
+    if (!ep_op_is_normal(w[i], x)) return OP_FAIL(b, EP_E_UNSUPPORTED, "dividing by %g leaves the range of doubles", x);
   }
   EP_TRY(scaled(b, 1 - kc, w, is_exact ? 0 : 2 * EP_U64, A));
   return ep_op_affine(b, 1, A, NULL, NULL);

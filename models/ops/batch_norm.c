@@ -9,7 +9,7 @@ static ep_status build(ep_op_build *b) {
   const double *scale, *shift, *mean, *var;
   if (s->rank < 2) return OP_FAIL(b, EP_E_SHAPE, "input of rank %u", s->rank);
   if (ep_attrs_int(&b->attrs, "training_mode", 0)) return OP_FAIL(b, EP_E_UNSUPPORTED, "training mode");
-  size_t n_ch = (size_t)s->dim[1], n = ep_shape_count(s), per = n_ch ? n / n_ch / (size_t)s->dim[0] : 0;
+  size_t n_ch = (size_t)s->dim[1], n = ep_shape_count(s), per = n ? n / n_ch / (size_t)s->dim[0] : 0;
   EP_TRY(ep_op_floats(b, 1, n_ch, &scale));
   EP_TRY(ep_op_floats(b, 2, n_ch, &shift));
   EP_TRY(ep_op_floats(b, 3, n_ch, &mean));
@@ -25,6 +25,7 @@ static ep_status build(ep_op_build *b) {
     if (!(var[ch] + eps > 0)) return OP_FAIL(b, EP_E_SYNTAX, "variance %g of channel %zu is not positive", var[ch], ch);
     /* Three roundings: the sum (halved by the root), the root, the quotient: below 4u relative. */
     w[i] = scale[ch] / sqrt(var[ch] + eps);
+    if (!ep_op_is_normal(w[i], scale[ch])) return OP_FAIL(b, EP_E_UNSUPPORTED, "scale %g underflows", scale[ch]);
     /* The shift: product with the rounded scale (5u relative) and one subtraction. */
     c[i] = shift[ch] - w[i] * mean[ch];
     err[i] = 8 * EP_U64 * (fabs(shift[ch]) + fabs(w[i] * mean[ch])) + EP_ETA64;

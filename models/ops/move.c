@@ -82,11 +82,15 @@ static ep_status map_slice(ep_op_build *b, int32_t **map, double *fill) {
   strides(s, stride);
   memcpy(step, stride, sizeof step);
   b->out_shape = *s;
+  bool seen[EP_MAX_RANK] = {false};
   for (size_t k = 0; k < n; k++) {
     uint32_t a;
     EP_TRY(ep_op_axis(b, na == SIZE_MAX ? (int64_t)k : axes[k], s->rank, &a));
     int64_t d = s->dim[a], t = nt == SIZE_MAX ? 1 : steps[k], lo = start[k], hi = end[k];
-    if (t == 0 || t < -INT32_MAX) return OP_FAIL(b, EP_E_SYNTAX, "step 0");
+    if (seen[a]) return OP_FAIL(b, EP_E_SYNTAX, "axis %u twice", a);
+    seen[a] = true;
+    if (t == 0) return OP_FAIL(b, EP_E_SYNTAX, "step 0");
+    t = t > INT32_MAX ? INT32_MAX : t < -INT32_MAX ? -INT32_MAX : t; /* longer than any axis either way */
     if (lo < 0) lo = lo < -d ? -1 : lo + d;
     if (hi < 0) hi = hi < -d ? -1 : hi + d;
     int64_t count;
@@ -95,10 +99,11 @@ static ep_status map_slice(ep_op_build *b, int32_t **map, double *fill) {
       hi = hi < 0 ? 0 : hi > d ? d : hi;
       count = hi > lo ? (hi - lo - 1) / t + 1 : 0;
     } else {
-      lo = lo < 0 ? (start[k] < -d ? -1 : 0) : lo > d - 1 ? d - 1 : lo;
+      lo = lo > d - 1 ? d - 1 : lo < 0 ? 0 : lo;
       hi = hi > d - 1 ? d - 1 : hi;
-      count = lo > hi ? (lo - hi - 1) / -t + 1 : 0;
+      count = d && lo > hi ? (lo - hi - 1) / -t + 1 : 0;
     }
+    if (!count) lo = 0;
     b->out_shape.dim[a] = count;
     offset += lo * stride[a];
     step[a] = t * stride[a];
