@@ -6,7 +6,7 @@
 
 #include "verifier/branching.h"
 
-enum { TASKS = 4, MAX_PARENTS = 32, MAX_CANDIDATES = 16 };
+enum { TASKS = 4, MAX_PARENTS = 128, MAX_CANDIDATES = 16 };
 
 /* A domain: a list of decisions, the slopes to start from, the neuron to decide next. One memory block. */
 typedef struct domain {
@@ -33,6 +33,7 @@ typedef struct tree {
   size_t n_heap, cap_heap;
   uint64_t serial;
   uint64_t n_stuck;
+  size_t max_parents; /* domains of one task: so many that coefficients stay near the cache */
   ep_bab_stats *stats;
 } tree;
 
@@ -94,8 +95,8 @@ static domain *domain_create(const tree *t, uint32_t n_dec) {
 /* A view of domains as rows: domain i has decisions `dec[i]` and its rows are i*n_row .. */
 typedef struct view {
   size_t n;             /* domains */
-  const domain **from;  /* [n] whose slopes, multipliers and decisions to start with */
-  const uint32_t *extra; /* [n] one more decision (unstable index * 2 + is_active), UINT32_MAX = none */
+  const domain **from; /* [n] whose slopes, multipliers and decisions to start with */
+  uint32_t *extra;     /* [n] one more decision (unstable index * 2 + is_active), UINT32_MAX = none */
 } view;
 
 typedef struct rows {
@@ -428,28 +429,67 @@ static ep_status try_corners(task *k, const rows *r, const size_t *row, size_t n
   return EP_OK;
 }
 
-/* Bounds the view, certifies what looks proved, stores the rest with its next neuron. */
-static ep_status expand(task *k, const view *v, ep_scratch *s) {
-  const tree *t = k->t;
-  rows r;
-  EP_TRY(rows_init(t, v, true, &r, s));
-  EP_TRY(rows_bound(t, &r, &t->opt->ascent, true, s));
-  size_t *row = EP_SCRATCH(s, size_t, 3 * v->n + 1), n_cert = 0;
-  bool *is_closed = EP_SCRATCH(s, bool, v->n + 1);
-  domain **d = EP_SCRATCH(s, domain *, v->n + 1);
-  if (!row || !is_closed || !d) return EP_E_NOMEM;
-  size_t *at = row + v->n, *which = at + v->n;
-  double *margin = EP_SCRATCH(s, double, v->n + 1);
-  if (!margin) return EP_E_NOMEM;
+/* Best rows and margins of all domains of the view; certifies those that look proved. row, margin and is_closed have
+ * room for v->n. */
+static ep_status close_proved(const tree *t, const rows *r, const view *v, size_t *row, double *margin,
+                              bool *is_closed, ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  size_t *at = EP_SCRATCH(s, size_t, 2 * v->n + 1), n_cert = 0;
+  if (!at) return EP_E_NOMEM;
+  size_t *which = at + v->n;
   for (size_t i = 0; i < v->n; i++) {
-    d[i] = NULL;
     is_closed[i] = false;
-    row[i] = best_row(t, &r, i, &margin[i]);
+    row[i] = best_row(t, r, i, &margin[i]);
     if (!(margin[i] > 0)) continue;
     at[n_cert] = row[i];
     which[n_cert++] = i;
   }
-  if (n_cert) EP_TRY(certify(t, &r, n_cert, at, which, is_closed, s));
+  ep_status st = n_cert ? certify(t, r, n_cert, at, which, is_closed, s) : EP_OK;
+  ep_scratch_restore(s, m);
+  return st;
+}
+
+/* Closes what the inherited slopes and multipliers prove already and leaves the rest in the view: the ascent is the
+ * expensive part. */
+static ep_status drop_easy(task *k, view *v, ep_scratch *s) {
+  const tree *t = k->t;
+  ep_scratch_mark m = ep_scratch_save(s);
+  rows r;
+  ep_alpha_opt none = {0};
+  EP_TRY(rows_init(t, v, false, &r, s));
+  EP_TRY(rows_bound(t, &r, &none, false, s));
+  size_t *row = EP_SCRATCH(s, size_t, v->n + 1), n = 0;
+  double *margin = EP_SCRATCH(s, double, v->n + 1);
+  bool *is_closed = EP_SCRATCH(s, bool, v->n + 1);
+  if (!row || !margin || !is_closed) return EP_E_NOMEM;
+  EP_TRY(close_proved(t, &r, v, row, margin, is_closed, s));
+  for (size_t i = 0; i < v->n; i++) {
+    if (is_closed[i]) continue;
+    v->from[n] = v->from[i];
+    v->extra[n++] = v->extra[i];
+  }
+  k->n_bounded += v->n - n;
+  k->n_closed += v->n - n;
+  v->n = n;
+  ep_scratch_restore(s, m);
+  return EP_OK;
+}
+
+/* Bounds the view, certifies what looks proved, stores the rest with its next neuron. */
+static ep_status expand(task *k, view *v, ep_scratch *s) {
+  const tree *t = k->t;
+  rows r;
+  EP_TRY(drop_easy(k, v, s));
+  if (!v->n) return EP_OK;
+  EP_TRY(rows_init(t, v, true, &r, s));
+  EP_TRY(rows_bound(t, &r, &t->opt->ascent, true, s));
+  size_t *row = EP_SCRATCH(s, size_t, v->n + 1);
+  bool *is_closed = EP_SCRATCH(s, bool, v->n + 1);
+  domain **d = EP_SCRATCH(s, domain *, v->n + 1);
+  double *margin = EP_SCRATCH(s, double, v->n + 1);
+  if (!row || !is_closed || !d || !margin) return EP_E_NOMEM;
+  for (size_t i = 0; i < v->n; i++) d[i] = NULL;
+  EP_TRY(close_proved(t, &r, v, row, margin, is_closed, s));
   k->n_bounded += v->n;
   for (size_t i = 0; i < v->n; i++) {
     if (is_closed[i]) {
@@ -557,7 +597,7 @@ static ep_status collect(task *k, bool *is_sat) {
 
 static ep_status tree_round(tree *t, task *tasks, bool *is_sat) {
   size_t per = (t->n_heap + TASKS - 1) / TASKS, n_task = 0;
-  size_t cap = MAX_PARENTS / t->n_row;
+  size_t cap = t->max_parents / t->n_row;
   cap = cap < 1 ? 1 : cap;
   per = per > cap ? cap : per;
   for (; n_task < TASKS && t->n_heap; n_task++)
@@ -613,6 +653,8 @@ static ep_status tree_run(ep_root *root, uint32_t poly, const ep_bab_opt *opt, e
     tasks[i].corner = EP_SCRATCH(&own, float, 2 * MAX_PARENTS * n_x + 1);
     if (!tasks[i].corner) goto done;
   }
+  size_t per = ((size_t)1 << 16) / (root->plan->max_n + 1);
+  t.max_parents = per < 8 ? 8 : per > MAX_PARENTS ? MAX_PARENTS : per;
   EP_GOTO(list_unstable(&t, &own));
   EP_GOTO(ep_relax_init_f32(root->plan, 1, &own, &t.relax32));
   ep_relax_to_f32(root->plan, &root->relax, &t.relax32);
