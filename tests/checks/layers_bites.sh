@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# The layer check must refuse an upward include and a third-party header in the wrong file.
+set -eu
+cmake=$1 src=$2
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+mkdir -p "$tmp/kernels" "$tmp/verifier"
+check() { "$cmake" -DSOURCE="$tmp" -P "$src/scripts/checks/layers.cmake" >"$tmp/log" 2>&1; }
+echo '#include "kernels/b.h"' >"$tmp/verifier/a.c"
+check || { echo "refused a clean tree"; exit 1; }
+echo '#include "verifier/a.h"' >"$tmp/kernels/a.c"
+if check; then echo "missed an upward include"; exit 1; fi
+grep -q 'kernels/a.c: includes verifier/a.h' "$tmp/log"
+echo '#include <jansson.h>' >"$tmp/kernels/a.c"
+if check; then echo "missed a third-party header in the wrong file"; exit 1; fi
