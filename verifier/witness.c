@@ -78,7 +78,8 @@ static ep_status read_all(ep_lex *l, uint32_t n_x, uint32_t n_y, double *x, doub
   for (uint32_t i = 0; i < n_y; i++) y[i] = (double)NAN;
   EP_TRY(ep_lex_next(l));
   if (l->tok != EP_TOK_OPEN) return ep_lex_fail(l, EP_E_SYNTAX, "expected '('");
-  for (EP_TRY(ep_lex_next(l)); l->tok == EP_TOK_OPEN;) {
+  EP_TRY(ep_lex_next(l));
+  while (l->tok == EP_TOK_OPEN) {
     EP_TRY(read_pair(l, n_x, n_y, x, y));
     EP_TRY(ep_lex_next(l));
   }
