@@ -95,8 +95,8 @@ fi
 
 # The runtime's own outputs for the witness's exact inputs must violate the property, without any slack.
 replay_witness() { # network property witness -> ok | failed
-  node "$replay_script" --witness "$1" "$3" >"$3.ort" 2>>"$3.err" || { echo failed; return; }
-  "$binary" inspect "$1" "$2" --witness "$3.ort" >>"$3.err" 2>&1
+  node "$replay_script" "$1" --witness "$3" >"$3.ort" 2>>"$3.err" || { echo failed; return; }
+  "$binary" inspect "$1" "$2" --check "$3.ort" >>"$3.err" 2>&1
   [ $? = 10 ] && echo ok || echo failed
 }
 

@@ -9,6 +9,7 @@
 #include "verifier/inspect.h"
 #include "verifier/json_out.h"
 #include "verifier/vnnlib.h"
+#include "verifier/witness.h"
 
 /* Stored weights and biases of a node; piecewise and general operators have none that matter here. */
 size_t ep_inspect_parameters(const ep_node *n) {
@@ -81,18 +82,41 @@ static void print_property(const ep_query *q) {
   if (q->n_box > SHOWN) printf("... and %" PRIu32 " more boxes\n", q->n_box - SHOWN);
 }
 
+/* A counterexample from elsewhere, judged by its own numbers: inputs inside a box and outputs in one of its disjuncts,
+ * without any slack. That the network computes those outputs is not checked here. */
+static ep_status check_witness(ep_cli *cli, const ep_query *q, int *exit_code) {
+  double *v = ep_calloc(cli->ctx, (size_t)q->n_x + q->n_y, sizeof *v);
+  if (!v) return EP_E_NOMEM;
+  ep_status st = ep_witness_read(cli->ctx, cli->cfg.check, q->n_x, q->n_y, v, v + q->n_x);
+  if (st == EP_OK) {
+    uint32_t box = ep_witness_check(q, v, v + q->n_x);
+    *exit_code = box == UINT32_MAX ? EP_EXIT_UNKNOWN : EP_EXIT_SAT;
+    if (box == UINT32_MAX)
+      printf("%s: does not violate %s\n", cli->cfg.check, q->name);
+    else
+      printf("%s: violates %s (input box %" PRIu32 ")\n", cli->cfg.check, q->name, box);
+  }
+  ep_free(cli->ctx, v);
+  return st;
+}
+
 ep_status ep_cli_inspect(ep_cli *cli, int *exit_code) {
   ep_graph *g = NULL;
   ep_query *q = NULL;
   ep_status st;
   *exit_code = 0;
   EP_GOTO(ep_cli_check_format(cli));
+  if (cli->cfg.check && cli->n_arg < 2)
+    EP_GOTO(
+        EP_FAIL(cli->ctx, EP_E_OPTION, "--check needs a property: epsproof inspect NET.onnx PROP.vnnlib --check FILE"));
   EP_GOTO(ep_onnx_read(cli->ctx, cli->arg[0], &g));
   if (cli->n_arg > 1) {
     EP_GOTO(ep_vnnlib_read(cli->ctx, cli->arg[1], &q));
     EP_GOTO(ep_query_check(q, g));
   }
-  if (strcmp(cli->cfg.format, "json") == 0) {
+  if (cli->cfg.check) {
+    st = check_witness(cli, q, exit_code);
+  } else if (strcmp(cli->cfg.format, "json") == 0) {
     st = ep_json_out_inspect(cli->arg[0], g, q, stdout);
   } else {
     print_network(g, cli->arg[0]);

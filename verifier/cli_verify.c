@@ -70,7 +70,7 @@ static ep_status run_engine(job *j, query_fn make_query) {
  * cap is bad input. */
 static bool is_memory_limit(ep_ctx *ctx) {
   ep_error e = ep_ctx_error(ctx);
-  return e.code == EP_E_LIMIT && strncmp(e.text, "memory limit", 12) == 0;
+  return e.code == EP_E_LIMIT && strstr(e.text, "memory limit");
 }
 
 /* Turns what became of the run into an answer. */

@@ -68,7 +68,7 @@ bool ep_option_lists(const char *list, const char *separators, const char *word)
 static size_t edit_distance(const char *a, size_t n, const char *b, size_t m) {
   enum { MAX = 63 };
   size_t row[MAX + 1];
-  if (n > MAX || m > MAX) return MAX;
+  if (n > MAX || m > MAX) return SIZE_MAX;
   for (size_t j = 0; j <= m; j++) row[j] = j;
   for (size_t i = 1; i <= n; i++) {
     size_t diagonal = row[0];

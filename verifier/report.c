@@ -13,6 +13,7 @@
 
 #include "verifier/cli.h"
 #include "verifier/json_out.h"
+#include "verifier/witness.h"
 
 enum { MAX_SHOWN = 16 }; /* numbers of a witness shown on the terminal */
 
@@ -78,15 +79,6 @@ static void print_values(FILE *out, const char *name, const double *v, uint32_t 
   fputc('\n', out);
 }
 
-/* VNN-COMP's form; 9 digits name a float32, 17 a double. */
-static void print_witness(FILE *out, const ep_witness *w, uint32_t n_x, uint32_t n_y) {
-  int digits = w->is_float32 ? 9 : 17;
-  fputc('(', out);
-  for (uint32_t i = 0; i < n_x; i++) fprintf(out, "%s(X_%" PRIu32 " %.*g)", i ? "\n" : "", i, digits, w->x[i]);
-  for (uint32_t i = 0; i < n_y; i++) fprintf(out, "\n(Y_%" PRIu32 " %.9g)", i, w->y[i]);
-  fputs(")\n", out);
-}
-
 static void write_text(const ep_session *s, const ep_answer *a, FILE *out) {
   const ep_query *q = atomic_load(&s->query);
   uint64_t domains = 0;
@@ -112,7 +104,7 @@ static ep_status write_body(const ep_session *s, const ep_answer *a, FILE *out, 
   if (strcmp(s->cfg->format, "text") == 0)
     write_text(s, a, out);
   else if (a->witness && q)
-    print_witness(out, a->witness, q->n_x, q->n_y);
+    EP_TRY(ep_witness_print(s->ctx, out, q, a->witness));
   return EP_OK;
 }
 
@@ -135,5 +127,7 @@ ep_status ep_report_write(const ep_session *s, const ep_answer *a) {
   } else {
     st = write_body(s, a, stdout, true);
   }
+  const ep_query *q = atomic_load(&s->query);
+  if (s->cfg->witness && a->witness && q) file_st = ep_witness_write(s->ctx, s->cfg->witness, q, a->witness);
   return st != EP_OK ? st : file_st;
 }

@@ -1,19 +1,14 @@
 #!/usr/bin/env bash
 # VNN-COMP: prepare_instance.sh v1 CATEGORY ONNX VNNLIB. Exit 0: the instance can be run; 1: it is to be skipped.
-# Nothing is converted beforehand; leftovers of an earlier instance are ended and the files must be readable.
+# Nothing is converted beforehand: the files must be readable and the program built. (A run ends itself at its timeout, so
+# there are no leftovers of an earlier instance to end.)
 set -u
 [ "${1-}" = v1 ] || { echo "prepare_instance.sh: expected version v1, got '${1-}'" >&2; exit 1; }
 [ $# -eq 4 ] || { echo "usage: prepare_instance.sh v1 CATEGORY ONNX VNNLIB" >&2; exit 1; }
 root=$(cd "$(dirname "$0")/../.." && pwd)
-program=$root/build/release/epsproof
+program=${EPSPROOF:-$root/build/release/epsproof}
 [ -x "$program" ] || { echo "prepare_instance.sh: $program is not built (run install_tool.sh v1)" >&2; exit 1; }
 for f in "$3" "$4"; do
   [ -r "$f" ] || { echo "prepare_instance.sh: $f: cannot read" >&2; exit 1; }
-done
-# Only this very program, by its full path, is ended.
-for exe in /proc/[0-9]*/exe; do
-  [ "$(readlink "$exe" 2>/dev/null)" = "$program" ] || continue
-  pid=${exe#/proc/}
-  kill -KILL "${pid%/exe}" 2>/dev/null
 done
 exit 0
