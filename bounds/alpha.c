@@ -29,7 +29,7 @@ ep_status ep_alpha_tables(const ep_plan *p, const ep_relax_f32 *relax, ep_vid fr
     a[k] = NULL;
     size_t n = g->val[g->node[k].out].n;
     if (!p->is_relu[k] || !is_anc[g->node[k].out]) continue;
-    a[k] = EP_SCRATCH(s, float, rows * n + 1);
+    a[k] = EP_SCRATCH(s, float, rows *n + 1);
     if (!a[k]) return EP_E_NOMEM;
     for (size_t r = 0; r < rows; r++)
       memcpy(a[k] + r * n, relax->lines[k].sl + (dom ? dom[r] : 0) * n, n * sizeof(float));
@@ -263,9 +263,12 @@ static ep_status forward_lines(ascent *a) {
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
     if (!a->val[nd->out]) continue;
-    if (nd->low.cls == EP_AFFINE) EP_TRY(forward_affine(a, nd));
-    else if (nd->low.cls == EP_UNIVAR) forward_univar(a, k);
-    else EP_TRY(forward_general(a, k));
+    if (nd->low.cls == EP_AFFINE)
+      EP_TRY(forward_affine(a, nd));
+    else if (nd->low.cls == EP_UNIVAR)
+      forward_univar(a, k);
+    else
+      EP_TRY(forward_general(a, k));
   }
   return EP_OK;
 }

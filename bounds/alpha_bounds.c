@@ -1,6 +1,6 @@
-/* Optimised intermediate bounds of one box: every unstable neuron's own bounds are ascended in float32 over the slopes of
- * the layers before it, then certified. Each neuron having its own slopes is what makes deep fully connected networks
- * tractable. */
+/* Optimised intermediate bounds of one box: every unstable neuron's own bounds are ascended in float32 over the slopes
+ * of the layers before it, then certified. Each neuron having its own slopes is what makes deep fully connected
+ * networks tractable. */
 #include <assert.h>
 #include <string.h>
 
@@ -52,8 +52,7 @@ static ep_status sweep_chunk(void *arg, size_t index, unsigned worker, ep_scratc
                       .best = best};
   EP_GOTO(ep_alpha_run(&job, sw->opt, s));
   EP_GOTO(ep_alpha_to_f64(sw->plan, alpha, rows, s, &alpha64));
-  EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha64, NULL,
-                           sw->bounds, s));
+  EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha64, NULL, sw->bounds, s));
 done:
   ep_scratch_restore(s, m);
   return st;
@@ -79,7 +78,8 @@ static ep_status sweep_value(sweep *sw, ep_pool *pool, ep_scratch *s) {
   sw->chunk = chunk_pairs(p);
   size_t n_chunk = (sw->n_pair + sw->chunk - 1) / sw->chunk;
   ep_status st = EP_OK;
-  if (pool && n_chunk > 1) st = ep_pool_run(pool, n_chunk, sweep_chunk, sw);
+  if (pool && n_chunk > 1)
+    st = ep_pool_run(pool, n_chunk, sweep_chunk, sw);
   else
     for (size_t i = 0; i < n_chunk && st == EP_OK; i++) st = sweep_chunk(sw, i, 0, s);
   ep_scratch_restore(s, m);
@@ -119,8 +119,14 @@ ep_status ep_alpha_bounds(const ep_plan *p, const ep_crown_opt *crown, const ep_
       ep_vid v = nd->in[j];
       if (is_done[v] || v == g->input || !has_slopes(p, v)) continue;
       is_done[v] = true;
-      sweep sw = {.plan = p, .opt = opt, .relax = relax, .relax32 = &relax32, .x_lo = x, .x_hi = x + p->n_x,
-                  .bounds = b, .v = v};
+      sweep sw = {.plan = p,
+                  .opt = opt,
+                  .relax = relax,
+                  .relax32 = &relax32,
+                  .x_lo = x,
+                  .x_hi = x + p->n_x,
+                  .bounds = b,
+                  .v = v};
       EP_GOTO(sweep_value(&sw, crown->pool, s));
     }
     EP_GOTO(ep_crown_node(p, k, crown->rule, b, relax, arena, s));

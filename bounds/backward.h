@@ -1,18 +1,18 @@
 /* Back-substitution (CROWN): rows of coefficients over one value are carried back to the input, through transposes of
  * the affine operators and through one line per nonlinear neuron.
  *
- * Every row is a *lower* bound: objective >= lin . x + cst - err for all x in the row's box (for an upper bound seed the
- * negated row). The float64 pass is the certified one (its invariant is (*) in plan.h); the float32 pass is the same
- * code without error terms, for search. */
+ * Every row is a *lower* bound: objective >= lin . x + cst - err for all x in the row's box (for an upper bound seed
+ * the negated row). The float64 pass is the certified one (its invariant is (*) in plan.h); the float32 pass is the
+ * same code without error terms, for search. */
 #ifndef EP_BOUNDS_BACKWARD_H
 #define EP_BOUNDS_BACKWARD_H
 
 #include "bounds/lines.h"
 
-/* A decided neuron of row `row`: ReLU node `node`, input neuron z = `neuron`, decided z >= 0 (is_active: relu(z) = z) or
- * z <= 0 (relu(z) = 0). The row's relaxation of the neuron becomes that exact line, and `beta` >= 0 (anything else counts
- * as 0) times the decided inequality is subtracted from the row: it stays a lower bound wherever the decision holds.
- * Arrays of decisions are sorted by node, then row. */
+/* A decided neuron of row `row`: ReLU node `node`, input neuron z = `neuron`, decided z >= 0 (is_active: relu(z) = z)
+ * or z <= 0 (relu(z) = 0). The row's relaxation of the neuron becomes that exact line, and `beta` >= 0 (anything else
+ * counts as 0) times the decided inequality is subtracted from the row: it stays a lower bound wherever the decision
+ * holds. Arrays of decisions are sorted by node, then row. */
 typedef struct ep_decision {
   uint32_t node, neuron;
   size_t row;
@@ -24,20 +24,20 @@ typedef struct ep_decision {
   typedef struct ep_backward_##SUF {                                                                                   \
     const ep_plan *plan;                                                                                               \
     const ep_relax_##SUF *relax;                                                                                       \
-    /* Seeds: `rows` rows over value `from`, row r in domain dom[r] of `relax` (dom NULL = all 0). Either +-unit rows   \
-     * (neuron, sign) or dense coef[rows x n_from]; coef_x[rows x n_x] (may be NULL) starts at the input. */            \
+    /* Seeds: `rows` rows over value `from`, row r in domain dom[r] of `relax` (dom NULL = all 0). Either +-unit rows  \
+     * (neuron, sign) or dense coef[rows x n_from]; coef_x[rows x n_x] (may be NULL) starts at the input. */           \
     ep_vid from;                                                                                                       \
     size_t rows;                                                                                                       \
     const uint32_t *dom;                                                                                               \
     const uint32_t *neuron;                                                                                            \
     const int8_t *sign;                                                                                                \
     const REAL *coef, *coef_x;                                                                                         \
-    /* Per-row lower slopes of ReLU nodes, [n_node] of [rows x n] or NULL. Clamped to [0,1]: sound for any value. */    \
+    /* Per-row lower slopes of ReLU nodes, [n_node] of [rows x n] or NULL. Clamped to [0,1]: sound for any value. */   \
     REAL *const *alpha;                                                                                                \
     const ep_decision *decision;                                                                                       \
     size_t n_decision;                                                                                                 \
-    /* If not NULL: [n_node] of NULL or caller's [rows x n], which receives the coefficients at that UNIVAR node's       \
-     * output (left alone when no row reaches the node). */                                                             \
+    /* If not NULL: [n_node] of NULL or caller's [rows x n], which receives the coefficients at that UNIVAR node's     \
+     * output (left alone when no row reaches the node). */                                                            \
     REAL **kept;                                                                                                       \
     /* Results, caller's arrays. err is all zero in float32. */                                                        \
     REAL *lin; /* [rows x n_x] */                                                                                      \

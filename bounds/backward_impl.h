@@ -15,8 +15,8 @@ typedef struct slot_buf {
 typedef struct pass {
   const FN(ep_backward) * b;
   ep_scratch *s;
-  REAL **slot;   /* [n_val] coefficients over that value, NULL = none */
-  int32_t *buf;  /* [n_val] buffer behind the slot */
+  REAL **slot;  /* [n_val] coefficients over that value, NULL = none */
+  int32_t *buf; /* [n_val] buffer behind the slot */
   slot_buf *bufs;
   int32_t n_buf, max_buf;
 } pass;
@@ -134,8 +134,10 @@ static ep_status affine_step(pass *p, uint32_t k) {
     if (has_old) charge_accumulate(p, u, A->terms_bwd);
 #endif
     if (!has_old) EP_TRY(slot_take(p, u, false));
-    if (A->kind == EP_LINOP_ID && !has_old) memcpy(p->slot[u], p->slot[v], rows * n * sizeof(REAL));
-    else EP_TRY(FN(ep_linop_apply_t)(A, rows, p->slot[v], p->slot[u], has_old, p->s));
+    if (A->kind == EP_LINOP_ID && !has_old)
+      memcpy(p->slot[u], p->slot[v], rows * n * sizeof(REAL));
+    else
+      EP_TRY(FN(ep_linop_apply_t)(A, rows, p->slot[v], p->slot[u], has_old, p->s));
   }
   slot_drop(p, v);
   return EP_OK;
@@ -154,7 +156,8 @@ static REAL univar_row(size_t n, const REAL *c, const REAL *sl, const REAL *tl, 
   return t;
 }
 
-/* Same with the row's own lower slopes for a ReLU node: any slope in [0,1] with intercept 0 is below relu everywhere. */
+/* Same with the row's own lower slopes for a ReLU node: any slope in [0,1] with intercept 0 is below relu everywhere.
+ */
 static REAL relu_row_alpha(size_t n, const REAL *c, const REAL *alpha, const REAL *su, const REAL *tu, REAL *dst) {
   REAL t = 0;
 #pragma omp simd reduction(+ : t)
@@ -191,8 +194,10 @@ static const ep_decision *decisions_of(const FN(ep_backward) * b, uint32_t k, si
   size_t lo = 0, hi = b->n_decision;
   while (lo < hi) {
     size_t mid = (lo + hi) / 2;
-    if (b->decision[mid].node < k) lo = mid + 1;
-    else hi = mid;
+    if (b->decision[mid].node < k)
+      lo = mid + 1;
+    else
+      hi = mid;
   }
   size_t e = lo;
   while (e < b->n_decision && b->decision[e].node == k) e++;
@@ -269,8 +274,10 @@ static ep_status univar_step(pass *p, uint32_t k) {
       memcpy(c, dst, n * sizeof(REAL));
     }
   }
-  if (has_old) slot_drop(p, v);
-  else slot_move(p, v, u);
+  if (has_old)
+    slot_drop(p, v);
+  else
+    slot_move(p, v, u);
   ep_scratch_restore(p->s, m);
   return EP_OK;
 }
@@ -305,9 +312,9 @@ static ep_status general_charge(pass *p, const ep_node *nd, size_t r, const ep_l
     e += fabs(c[i]) * lm[i];
     t += fabs(c[i]) * fabs(consts[i]);
   }
-  b->err[r] += ((ep_gamma64(L->terms_bwd + 8u) + L->rel_err * EP_ERR_SLACK) * e + ep_gamma64(L->n_out + 4u) * t) *
-                   EP_ERR_SLACK +
-               (sum * (L->terms_bwd + 4.0) + (double)L->n_out + 1) * EP_ETA64;
+  b->err[r] +=
+      ((ep_gamma64(L->terms_bwd + 8u) + L->rel_err * EP_ERR_SLACK) * e + ep_gamma64(L->n_out + 4u) * t) * EP_ERR_SLACK +
+      (sum * (L->terms_bwd + 4.0) + (double)L->n_out + 1) * EP_ETA64;
   ep_scratch_restore(p->s, m);
   return EP_OK;
 }
@@ -441,12 +448,17 @@ ep_status FN(ep_backward_run)(const FN(ep_backward) * b, ep_scratch *s) {
   for (; k >= 0; k--) {
     const ep_node *nd = &g->node[k];
     if (!p.slot[nd->out]) continue;
-    if (nd->low.cls == EP_AFFINE) EP_GOTO(affine_step(&p, (uint32_t)k));
-    else if (nd->low.cls == EP_UNIVAR) EP_GOTO(univar_step(&p, (uint32_t)k));
-    else EP_GOTO(general_step(&p, (uint32_t)k));
+    if (nd->low.cls == EP_AFFINE)
+      EP_GOTO(affine_step(&p, (uint32_t)k));
+    else if (nd->low.cls == EP_UNIVAR)
+      EP_GOTO(univar_step(&p, (uint32_t)k));
+    else
+      EP_GOTO(general_step(&p, (uint32_t)k));
   }
-  if (p.slot[g->input]) memcpy(b->lin, p.slot[g->input], b->rows * n_x * sizeof(REAL));
-  else memset(b->lin, 0, b->rows * n_x * sizeof(REAL));
+  if (p.slot[g->input])
+    memcpy(b->lin, p.slot[g->input], b->rows * n_x * sizeof(REAL));
+  else
+    memset(b->lin, 0, b->rows * n_x * sizeof(REAL));
   st = EP_OK;
 done:
   ep_scratch_restore(s, m);

@@ -1,5 +1,5 @@
-/* Certified back-substitution: the float64 pass with a-priori error terms. Part of the trusted base; every `unsat` rests
- * on a bound that came out of this file. See plan.h for the invariant and the accounting. */
+/* Certified back-substitution: the float64 pass with a-priori error terms. Part of the trusted base; every `unsat`
+ * rests on a bound that came out of this file. See plan.h for the invariant and the accounting. */
 #include "bounds/backward.h"
 
 #define REAL double

@@ -54,7 +54,7 @@ ep_status ep_crown_tighten(const ep_plan *p, const ep_relax_f64 *relax, ep_vid v
   ep_scratch_mark m = ep_scratch_save(s);
   uint32_t *row_dom = EP_SCRATCH(s, uint32_t, rows + 1), *row_neuron = EP_SCRATCH(s, uint32_t, rows + 1);
   int8_t *sign = EP_SCRATCH(s, int8_t, rows + 1);
-  double *lin = EP_SCRATCH(s, double, rows * n_x + 1), *cst = EP_SCRATCH(s, double, 3 * rows + 1);
+  double *lin = EP_SCRATCH(s, double, rows *n_x + 1), *cst = EP_SCRATCH(s, double, 3 * rows + 1);
   if (!row_dom || !row_neuron || !sign || !lin || !cst) return EP_E_NOMEM;
   double *err = cst + rows, *low = err + rows;
   for (size_t i = 0; i < rows; i++) {
@@ -151,11 +151,12 @@ static ep_status refine_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid 
   uint32_t *dom = EP_SCRATCH(s, uint32_t, b->batch * n + 1), *neuron = EP_SCRATCH(s, uint32_t, b->batch * n + 1);
   if (!dom || !neuron) return EP_E_NOMEM;
   size_t n_pair = ep_crown_unstable(p, v, b, dom, neuron);
-  tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron,
-                     opt->influence ? opt->influence[v] : NULL, b};
+  tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron, opt->influence ? opt->influence[v] : NULL,
+                     b};
   ep_status st = EP_OK;
   size_t n_chunk = (n_pair + job.chunk - 1) / job.chunk;
-  if (opt->pool && n_chunk > 1) st = ep_pool_run(opt->pool, n_chunk, tighten_chunk, &job);
+  if (opt->pool && n_chunk > 1)
+    st = ep_pool_run(opt->pool, n_chunk, tighten_chunk, &job);
   else
     for (size_t i = 0; i < n_chunk && st == EP_OK; i++) st = tighten_chunk(&job, i, 0, s);
   ep_scratch_restore(s, m);

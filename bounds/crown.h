@@ -34,8 +34,8 @@ ep_status ep_crown_tighten(const ep_plan *plan, const ep_relax_f64 *relax, ep_vi
  * @sound outward */
 ep_status ep_crown_node(const ep_plan *plan, uint32_t k, ep_relax_rule rule, ep_trace_itv *bounds, ep_relax_f64 *relax,
                         ep_arena *arena, ep_scratch *s);
-/* Lists the (domain, neuron) pairs of pre-activation v whose reader is still nonlinear on their bounds; returns how many.
- * dom and neuron have room for batch * n_v. */
+/* Lists the (domain, neuron) pairs of pre-activation v whose reader is still nonlinear on their bounds; returns how
+ * many. dom and neuron have room for batch * n_v. */
 uint32_t ep_crown_unstable(const ep_plan *plan, ep_vid v, const ep_trace_itv *bounds, uint32_t *dom, uint32_t *neuron);
 /* Rows of a back-substitution handled at once: bounded so that the coefficients stay near the cache. */
 size_t ep_crown_chunk(const ep_plan *plan);

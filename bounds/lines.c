@@ -69,10 +69,18 @@ static void relu_lines(ep_relax_rule rule, double l, double u, double *sl, doubl
     /* z -> relu(z) - k z is convex: its maximum over [l,u] is at an end point: -k l or u - k u. */
     *tu = fmax(ep_up(-k * l), ep_up(u - ep_dn(k * u)));
     switch (rule) {
-    case EP_RELAX_ZERO: *sl = 0; break;
-    case EP_RELAX_ONE: *sl = 1; break;
-    case EP_RELAX_PARALLEL: *sl = k; break;
-    default: *sl = u > -l ? 1 : 0; break;
+    case EP_RELAX_ZERO:
+      *sl = 0;
+      break;
+    case EP_RELAX_ONE:
+      *sl = 1;
+      break;
+    case EP_RELAX_PARALLEL:
+      *sl = k;
+      break;
+    default:
+      *sl = u > -l ? 1 : 0;
+      break;
     }
   } else {
     *sl = 0; /* relu >= 0 always */
@@ -140,8 +148,10 @@ void ep_lines_node(const ep_plan *p, uint32_t k, ep_relax_rule rule, size_t d0, 
   ep_lines_f64 *ln = &out->lines[k];
   for (size_t i = 0; i < n_dom * n; i++) {
     double *sl = ln->sl + base + i, *tl = ln->tl + base + i, *su = ln->su + base + i, *tu = ln->tu + base + i;
-    if (p->is_relu[k]) relu_lines(rule, lo[i], hi[i], sl, tl, su, tu);
-    else univar_lines(&nd->low.is.univar, lo[i], hi[i], sl, tl, su, tu);
+    if (p->is_relu[k])
+      relu_lines(rule, lo[i], hi[i], sl, tl, su, tu);
+    else
+      univar_lines(&nd->low.is.univar, lo[i], hi[i], sl, tl, su, tu);
   }
 }
 

@@ -29,8 +29,7 @@ static ep_status affine_error(ep_plan *p, uint32_t k, ep_scratch *s) {
   }
   if (a->bias) {
     double w = ep_gamma64(n_out + 4u) * EP_ERR_SLACK;
-    for (uint32_t i = 0; i < n_out; i++)
-      err[i] += w * fabs(a->bias[i]) + (a->bias_err ? a->bias_err[i] : 0);
+    for (uint32_t i = 0; i < n_out; i++) err[i] += w * fabs(a->bias[i]) + (a->bias_err ? a->bias_err[i] : 0);
   }
   for (uint32_t i = 0; i < n_out; i++) err[i] = err[i] * EP_ERR_SLACK + EP_ETA64;
   p->aeta[k] = (eta * EP_ERR_SLACK + n_out + 1) * EP_ETA64;

@@ -133,7 +133,8 @@ static ep_status reshape(writer *w, char *in, uint32_t rank, const int64_t *dim,
 
 /* W^T as [n_in, n_out] for DENSE and CSR. */
 static ep_status write_matrix(writer *w, const ep_linop *A, char *in, char *out) {
-  float *t = EP_ARENA(&w->arena, float, (size_t)A->n_in *A->n_out + 1), *row = EP_ARENA(&w->arena, float, A->n_in + 1u);
+  float *t = EP_ARENA(&w->arena, float, (size_t)A->n_in * A->n_out + 1),
+        *row = EP_ARENA(&w->arena, float, A->n_in + 1u);
   int64_t dim[2] = {A->n_in, A->n_out};
   char *ins[2] = {in, NULL};
   if (!t || !row) return EP_E_NOMEM;
@@ -197,13 +198,17 @@ static ep_status write_term(writer *w, const ep_linop *A, char *in, char *out) {
   int64_t dim[2] = {1, A->n_out};
   char *ins[2] = {in, NULL};
   switch (A->kind) {
-  case EP_LINOP_ID: return node(w, "Identity", 1, ins, out, NULL);
+  case EP_LINOP_ID:
+    return node(w, "Identity", 1, ins, out, NULL);
   case EP_LINOP_DIAG:
     EP_TRY(tensor(w, "scale", 2, dim, A->w32, NULL, &ins[1]));
     return node(w, "Mul", 2, ins, out, NULL);
-  case EP_LINOP_MAP: return write_map(w, A, in, out);
-  case EP_LINOP_CONV: return write_conv(w, A, in, out);
-  default: return write_matrix(w, A, in, out);
+  case EP_LINOP_MAP:
+    return write_map(w, A, in, out);
+  case EP_LINOP_CONV:
+    return write_conv(w, A, in, out);
+  default:
+    return write_matrix(w, A, in, out);
   }
 }
 
@@ -305,9 +310,12 @@ static ep_status write_graph(writer *w) {
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
     char *out = value_name(w, nd->out);
-    if (nd->low.cls == EP_AFFINE) EP_TRY(write_affine(w, nd, out));
-    else if (nd->low.cls == EP_UNIVAR) EP_TRY(write_univar(w, nd, out));
-    else EP_TRY(write_general(w, nd, out));
+    if (nd->low.cls == EP_AFFINE)
+      EP_TRY(write_affine(w, nd, out));
+    else if (nd->low.cls == EP_UNIVAR)
+      EP_TRY(write_univar(w, nd, out));
+    else
+      EP_TRY(write_general(w, nd, out));
   }
   return EP_OK;
 }

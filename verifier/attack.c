@@ -77,10 +77,10 @@ typedef struct descent {
 } descent;
 
 static ep_status descent_init(descent *d, uint32_t n_x, uint32_t n_y, ep_scratch *s) {
-  d->x = EP_SCRATCH(s, float, (size_t)CHUNK * n_x + 1);
-  d->gx = EP_SCRATCH(s, float, (size_t)CHUNK * n_x + 1);
-  d->gx_row = EP_SCRATCH(s, float, (size_t)CHUNK * n_x + 1);
-  d->gy = EP_SCRATCH(s, float, (size_t)CHUNK * n_y + 1);
+  d->x = EP_SCRATCH(s, float, (size_t)CHUNK *n_x + 1);
+  d->gx = EP_SCRATCH(s, float, (size_t)CHUNK *n_x + 1);
+  d->gx_row = EP_SCRATCH(s, float, (size_t)CHUNK *n_x + 1);
+  d->gy = EP_SCRATCH(s, float, (size_t)CHUNK *n_y + 1);
   d->step = EP_SCRATCH(s, float, CHUNK);
   d->last = EP_SCRATCH(s, float, CHUNK);
   return d->x && d->gx && d->gx_row && d->gy && d->step && d->last ? EP_OK : EP_E_NOMEM;

@@ -10,13 +10,13 @@ enum { TASKS = 4, MAX_PARENTS = 128, MAX_CANDIDATES = 16 };
 
 /* A domain: a list of decisions, the slopes to start from, the neuron to decide next. One memory block. */
 typedef struct domain {
-  double margin;      /* estimated margin (best row), the queue's key */
-  uint64_t serial;    /* ties in order of creation */
+  double margin;   /* estimated margin (best row), the queue's key */
+  uint64_t serial; /* ties in order of creation */
   uint32_t n_dec;
-  uint32_t branch;    /* unstable index to decide next */
-  uint32_t *dec;      /* [n_dec] unstable index * 2 + is_active */
-  float *beta;        /* [n_row x n_dec] */
-  uint8_t *alpha;     /* [n_row x n_u] slope * 255 */
+  uint32_t branch; /* unstable index to decide next */
+  uint32_t *dec;   /* [n_dec] unstable index * 2 + is_active */
+  float *beta;     /* [n_row x n_dec] */
+  uint8_t *alpha;  /* [n_row x n_u] slope * 255 */
 } domain;
 
 /* One polytope's search. */
@@ -28,7 +28,7 @@ typedef struct tree {
   uint32_t n_u;
   ep_unstable *u;
   ep_relax_f32 relax32;
-  uint32_t *row_id;  /* [n_row] rows of the spec */
+  uint32_t *row_id; /* [n_row] rows of the spec */
   domain **heap;
   size_t n_heap, cap_heap;
   uint64_t serial;
@@ -78,8 +78,8 @@ static domain *heap_pop(tree *t) {
 }
 
 static domain *domain_create(const tree *t, uint32_t n_dec) {
-  size_t n = sizeof(domain) + n_dec * sizeof(uint32_t) + (size_t)t->n_row * n_dec * sizeof(float) +
-             (size_t)t->n_row * t->n_u;
+  size_t n =
+      sizeof(domain) + n_dec * sizeof(uint32_t) + (size_t)t->n_row * n_dec * sizeof(float) + (size_t)t->n_row * t->n_u;
   domain *d = ep_alloc(ctx_of(t), n);
   if (!d) return NULL;
   d->n_dec = n_dec;
@@ -94,7 +94,7 @@ static domain *domain_create(const tree *t, uint32_t n_dec) {
 
 /* A view of domains as rows: domain i has decisions `dec[i]` and its rows are i*n_row .. */
 typedef struct view {
-  size_t n;             /* domains */
+  size_t n;            /* domains */
   const domain **from; /* [n] whose slopes, multipliers and decisions to start with */
   uint32_t *extra;     /* [n] one more decision (unstable index * 2 + is_active), UINT32_MAX = none */
 } view;
@@ -147,11 +147,11 @@ static ep_status rows_init(const tree *t, const view *v, bool keep, rows *r, ep_
   const ep_graph *g = root->run->g;
   size_t n = v->n * t->n_row, n_y = root->spec.n_y, n_x = root->spec.n_x;
   *r = (rows){.n = n};
-  r->coef = EP_SCRATCH(s, float, n * n_y + 1);
-  r->coef_x = root->spec.coef_x ? EP_SCRATCH(s, float, n * n_x + 1) : NULL;
+  r->coef = EP_SCRATCH(s, float, n *n_y + 1);
+  r->coef_x = root->spec.coef_x ? EP_SCRATCH(s, float, n *n_x + 1) : NULL;
   r->target = EP_SCRATCH(s, float, n + 1);
   r->best = EP_SCRATCH(s, float, n + 1);
-  r->lin = EP_SCRATCH(s, float, n * n_x + 1);
+  r->lin = EP_SCRATCH(s, float, n *n_x + 1);
   r->group = EP_SCRATCH(s, uint32_t, n + 1);
   if (!r->coef || !r->target || !r->best || !r->lin || !r->group || (root->spec.coef_x && !r->coef_x))
     return EP_E_NOMEM;
@@ -221,8 +221,8 @@ static size_t best_row(const tree *t, const rows *r, size_t i, double *margin) {
 /* ---- the certified end of a domain ---- */
 
 /* Certifies row `at` of each listed domain in one float64 pass; is_closed[i] is set only here. */
-static ep_status certify(const tree *t, const rows *r, size_t n, const size_t *at, const size_t *which,
-                         bool *is_closed, ep_scratch *s) {
+static ep_status certify(const tree *t, const rows *r, size_t n, const size_t *at, const size_t *which, bool *is_closed,
+                         ep_scratch *s) {
   const ep_root *root = t->root;
   const ep_graph *g = root->run->g;
   ep_scratch_mark m = ep_scratch_save(s);
@@ -243,7 +243,7 @@ static ep_status certify(const tree *t, const rows *r, size_t n, const size_t *a
     alpha[k] = NULL;
     if (!r->alpha[k]) continue;
     size_t w = g->val[g->node[k].out].n;
-    alpha[k] = EP_SCRATCH(s, double, n * w + 1);
+    alpha[k] = EP_SCRATCH(s, double, n *w + 1);
     if (!alpha[k]) goto done;
     for (size_t i = 0; i < n; i++)
       for (size_t j = 0; j < w; j++) alpha[k][i * w + j] = r->alpha[k][at[i] * w + j];
@@ -313,8 +313,8 @@ static ep_status candidates(const tree *t, const rows *r, size_t row, const view
   return EP_OK;
 }
 
-/* Tries both children of every candidate of every open domain with one plain bound; takes the candidate whose worse child
- * is best. `d[i]` is NULL for closed domains. */
+/* Tries both children of every candidate of every open domain with one plain bound; takes the candidate whose worse
+ * child is best. `d[i]` is NULL for closed domains. */
 static ep_status choose(const tree *t, domain **d, const rows *r, const view *v, const size_t *row, ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   size_t n = 0, cap = v->n * MAX_CANDIDATES * 2;
@@ -431,8 +431,8 @@ static ep_status try_corners(task *k, const rows *r, const size_t *row, size_t n
 
 /* Best rows and margins of all domains of the view; certifies those that look proved. row, margin and is_closed have
  * room for v->n. */
-static ep_status close_proved(const tree *t, const rows *r, const view *v, size_t *row, double *margin,
-                              bool *is_closed, ep_scratch *s) {
+static ep_status close_proved(const tree *t, const rows *r, const view *v, size_t *row, double *margin, bool *is_closed,
+                              ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   size_t *at = EP_SCRATCH(s, size_t, 2 * v->n + 1), n_cert = 0;
   if (!at) return EP_E_NOMEM;
@@ -584,8 +584,10 @@ static ep_status collect(task *k, bool *is_sat) {
       ep_scratch_restore(s, m);
     }
     k->child[i]->serial = t->serial++;
-    if (st == EP_OK) st = heap_push(t, k->child[i]);
-    else ep_free(ctx_of(t), k->child[i]);
+    if (st == EP_OK)
+      st = heap_push(t, k->child[i]);
+    else
+      ep_free(ctx_of(t), k->child[i]);
   }
   t->stats->domains += k->n_bounded;
   t->stats->certified += k->n_closed;

@@ -46,8 +46,8 @@ static size_t normalise(const char *s, char *digits, size_t room, long *exp10) {
 
 enum { MAX_LITERAL = 4096, MAX_EXPANSION = 1200 };
 
-/* Sign of |literal| - |d|, by comparing the literal with the double's full decimal expansion (which printf gives exactly:
- * no double needs more than 767 significant digits). */
+/* Sign of |literal| - |d|, by comparing the literal with the double's full decimal expansion (which printf gives
+ * exactly: no double needs more than 767 significant digits). */
 static int compare_magnitude(const char *s, double d) {
   char lit[MAX_LITERAL], expansion[MAX_EXPANSION], dbl[MAX_EXPANSION];
   snprintf(expansion, sizeof expansion, "%.1100e", fabs(d));

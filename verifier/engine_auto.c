@@ -1,6 +1,6 @@
 /* Engine `auto`: escalates from cheap to dear: a quick attack, intervals, one CROWN pass, a fuller attack, optimised
- * bounds, then branch and bound. Inputs are split when few of them are free, neurons when the network is ReLU; with both
- * possible a short probe of each decides, and the loser gets another turn with growing budgets. */
+ * bounds, then branch and bound. Inputs are split when few of them are free, neurons when the network is ReLU; with
+ * both possible a short probe of each decides, and the loser gets another turn with growing budgets. */
 #include <math.h>
 
 #include "verifier/attack.h"
@@ -49,8 +49,11 @@ static ep_status split_inputs(ep_run *run, double budget_s, double *volume_left)
   ep_input_split_stats stats;
   atomic_store(&run->progress.phase, "input-split");
   ep_status st = ep_input_split_run(run, &opt, &stats);
-  ep_phase ph = {.name = "input-split", .seconds = ep_time_s() - t0, .domains = stats.boxes,
-                 .proved = open - ep_run_n_open(run), .worst_bound = stats.worst_margin};
+  ep_phase ph = {.name = "input-split",
+                 .seconds = ep_time_s() - t0,
+                 .domains = stats.boxes,
+                 .proved = open - ep_run_n_open(run),
+                 .worst_bound = stats.worst_margin};
   ep_run_phase(run, &ph);
   *volume_left = stats.volume_left;
   return st;
@@ -109,8 +112,10 @@ static ep_status search(ep_run *run) {
   bool split_first = n_free <= 8;
   for (int turn = 0; !ep_ctx_should_stop(run->ctx); turn++) {
     bool do_split = (turn % 2 == 0) == split_first;
-    if (do_split) EP_TRY(split_inputs(run, budget, &volume));
-    else if (!is_stuck) EP_TRY(split_neurons(run, budget, &is_sat, &is_stuck));
+    if (do_split)
+      EP_TRY(split_inputs(run, budget, &volume));
+    else if (!is_stuck)
+      EP_TRY(split_neurons(run, budget, &is_sat, &is_stuck));
     if (is_over(run, is_sat) || run->result.has_witness) return EP_OK;
     if (turn % 2) budget *= 3;
   }

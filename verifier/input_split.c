@@ -91,8 +91,8 @@ typedef struct batch {
   /* results, per box */
   outcome out[MAX_BATCH];
   uint32_t axis[MAX_BATCH];
-  double margin[MAX_BATCH];     /* best margin of its worst open polytope */
-  double *corner;               /* [n x n_x] candidate inputs, in the batch's own memory */
+  double margin[MAX_BATCH];      /* best margin of its worst open polytope */
+  double *corner;                /* [n x n_x] candidate inputs, in the batch's own memory */
   bool has_candidate[MAX_BATCH]; /* the float64 forward pass says the corner is a counterexample */
   /* while it runs: bounds and lines, the rows' coefficients at activations, the inputs' shares in pre-activations */
   ep_trace_itv t;
@@ -108,8 +108,10 @@ static void clip_axis(double c, double margin, double box_lo, double box_hi, dou
   if (!(fabs(c) > 0) || !(box_lo < box_hi)) return;
   double reach = ep_div_up(-margin, fabs(c));
   if (!(reach >= 0)) return;
-  if (c > 0) *hi = fmin(*hi, ep_add_up(box_lo, reach));
-  else *lo = fmax(*lo, ep_sub_dn(box_hi, reach));
+  if (c > 0)
+    *hi = fmin(*hi, ep_add_up(box_lo, reach));
+  else
+    *lo = fmax(*lo, ep_sub_dn(box_hi, reach));
 }
 
 /* Clips the entry's box to the hull over its open polytopes of what each polytope's rows leave; a polytope of which
@@ -408,8 +410,10 @@ static ep_status round_of_batches(split *sp, batch *bs, double *corners, size_t 
       if (st == EP_OK && !*is_sat && b->has_candidate[d])
         st = ep_run_witness(sp->run, b->e[d]->root, b->corner + d * sp->n_x, ep_pool_scratch(sp->run->pool), is_sat);
       if (b->margin[d] < sp->worst) sp->worst = b->margin[d];
-      if (st == EP_OK) st = settle(sp, b, d);
-      else entry_give(sp, b->e[d]); /* the search is over; root n_open stays positive */
+      if (st == EP_OK)
+        st = settle(sp, b, d);
+      else
+        entry_give(sp, b->e[d]); /* the search is over; root n_open stays positive */
     }
   return st;
 }
@@ -463,7 +467,7 @@ static double volume_left(const split *sp) {
 static ep_status search(split *sp, const ep_input_split_opt *opt, ep_scratch *s, ep_input_split_stats *stats) {
   ep_run *run = sp->run;
   batch *bs = EP_SCRATCH(s, batch, TASKS_PER_ROUND);
-  double *corners = EP_SCRATCH(s, double, TASKS_PER_ROUND * MAX_BATCH * sp->n_x + 1);
+  double *corners = EP_SCRATCH(s, double, TASKS_PER_ROUND *MAX_BATCH * sp->n_x + 1);
   if (!bs || !corners) return EP_E_NOMEM;
   size_t batch_size = ((size_t)1 << 14) / (sp->plan->max_n + 1);
   batch_size = batch_size < 1 ? 1 : batch_size > MAX_BATCH ? MAX_BATCH : batch_size;

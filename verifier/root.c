@@ -33,8 +33,10 @@ ep_status ep_root_create(ep_run *run, uint32_t box, ep_root **out) {
   ep_arena_init(&r->arena, run->ctx);
   ep_scratch_init(&r->mem, run->ctx);
   ep_status st = root_fill(r, box);
-  if (st != EP_OK) ep_root_destroy(r);
-  else *out = r;
+  if (st != EP_OK)
+    ep_root_destroy(r);
+  else
+    *out = r;
   return st;
 }
 
@@ -67,7 +69,8 @@ static void settle_rows(ep_root *r, size_t n, const uint32_t *row, const double 
   }
 }
 
-/* Optimises the open rows' slopes in float32; fills r->alpha rows and hands them back as a float64 table for `n` rows. */
+/* Optimises the open rows' slopes in float32; fills r->alpha rows and hands them back as a float64 table for `n` rows.
+ */
 static ep_status optimise_rows(ep_root *r, const ep_alpha_opt *opt, size_t n, const uint32_t *row,
                                const uint32_t *group, double ***out, ep_scratch *s) {
   const ep_graph *g = r->run->g;
@@ -77,7 +80,7 @@ static ep_status optimise_rows(ep_root *r, const ep_alpha_opt *opt, size_t n, co
   ep_relax_to_f32(r->plan, &r->relax, &relax);
   float **alpha;
   EP_TRY(ep_alpha_tables(r->plan, &relax, g->output, n, NULL, s, &alpha));
-  float *coef = EP_SCRATCH(s, float, n * n_y + 1), *coef_x = r->spec.coef_x ? EP_SCRATCH(s, float, n * n_x + 1) : NULL;
+  float *coef = EP_SCRATCH(s, float, n *n_y + 1), *coef_x = r->spec.coef_x ? EP_SCRATCH(s, float, n *n_x + 1) : NULL;
   float *target = EP_SCRATCH(s, float, 2 * n + 1);
   if (!coef || !target || (r->spec.coef_x && !coef_x)) return EP_E_NOMEM;
   for (size_t i = 0; i < n; i++) {
@@ -104,8 +107,7 @@ static ep_status optimise_rows(ep_root *r, const ep_alpha_opt *opt, size_t n, co
   }
   for (uint32_t k = 0; k < g->n_node; k++) {
     size_t w = g->val[g->node[k].out].n;
-    for (size_t i = 0; alpha[k] && i < n; i++)
-      memcpy(r->alpha[k] + row[i] * w, alpha[k] + i * w, w * sizeof(float));
+    for (size_t i = 0; alpha[k] && i < n; i++) memcpy(r->alpha[k] + row[i] * w, alpha[k] + i * w, w * sizeof(float));
   }
   return ep_alpha_to_f64(r->plan, alpha, n, s, out);
 }
@@ -121,8 +123,10 @@ ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_alpha_opt *o
   if (!row || !dom || !margin || !lin) goto done;
   uint32_t *group = row + r->spec.n_row;
   ep_crown_opt copt = {.rule = EP_RELAX_ADAPTIVE, .is_interval_only = method == EP_ROOT_IBP, .pool = run->pool};
-  if (method == EP_ROOT_ALPHA) EP_GOTO(ep_alpha_bounds(r->plan, &copt, opt, &r->bounds, &r->relax, &r->arena, s));
-  else EP_GOTO(ep_crown_run(r->plan, &copt, &r->bounds, &r->relax, &r->arena, s));
+  if (method == EP_ROOT_ALPHA)
+    EP_GOTO(ep_alpha_bounds(r->plan, &copt, opt, &r->bounds, &r->relax, &r->arena, s));
+  else
+    EP_GOTO(ep_crown_run(r->plan, &copt, &r->bounds, &r->relax, &r->arena, s));
   EP_GOTO(ep_plan_refine(r->plan, &r->bounds, s));
   size_t n = open_rows(r, row, group);
   for (size_t i = 0; i < n; i++) dom[i] = 0;

@@ -20,7 +20,9 @@ ep_itv ep_row_range(const ep_row *row, uint32_t n_y, const double *ylo, const do
   return sum;
 }
 
-bool ep_row_is_refuted(const ep_row *row, ep_itv r) { return row->is_strict ? r.lo >= row->rhs.hi : r.lo > row->rhs.hi; }
+bool ep_row_is_refuted(const ep_row *row, ep_itv r) {
+  return row->is_strict ? r.lo >= row->rhs.hi : r.lo > row->rhs.hi;
+}
 
 bool ep_row_is_satisfied(const ep_row *row, ep_itv r) {
   return row->is_strict ? r.hi < row->rhs.lo : r.hi <= row->rhs.lo;

@@ -65,12 +65,12 @@ ep_status ep_spec_init(ep_spec *sp, const ep_plan *plan, const ep_query *q, uint
 
 ep_status ep_spec_margins(const ep_spec *sp, const ep_plan *plan, const ep_relax_f64 *relax, const ep_trace_itv *b,
                           size_t n, const uint32_t *row, const uint32_t *dom, double *const *alpha,
-                          const ep_decision *decision, size_t n_decision, double **kept, double *margin,
-                          double *lin, ep_scratch *s) {
+                          const ep_decision *decision, size_t n_decision, double **kept, double *margin, double *lin,
+                          ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   size_t n_x = sp->n_x, n_y = sp->n_y;
-  double *coef = EP_SCRATCH(s, double, n * n_y + 1);
-  double *coef_x = sp->coef_x ? EP_SCRATCH(s, double, n * n_x + 1) : NULL;
+  double *coef = EP_SCRATCH(s, double, n *n_y + 1);
+  double *coef_x = sp->coef_x ? EP_SCRATCH(s, double, n *n_x + 1) : NULL;
   double *cst = EP_SCRATCH(s, double, 2 * n + 1), *err = cst ? cst + n : NULL;
   if (!coef || !cst || (sp->coef_x && !coef_x)) return EP_E_NOMEM;
   for (size_t i = 0; i < n; i++) {

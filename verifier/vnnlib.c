@@ -88,9 +88,7 @@ static bool variable(const char *s, uint32_t *v) {
   return true;
 }
 
-static bool is_declared(const parser *p, uint32_t v) {
-  return v / 2 < p->cap_seen[v & 1] && p->seen[v & 1][v / 2];
-}
+static bool is_declared(const parser *p, uint32_t v) { return v / 2 < p->cap_seen[v & 1] && p->seen[v & 1][v / 2]; }
 
 static ep_status declare(parser *p) {
   uint32_t v;
@@ -448,9 +446,12 @@ static ep_status combine(parser *p, box4 *base, conj *shared, dnf *all, bool *is
     }
     for (uint32_t k = 0; k < d->c[0].n; k++) {
       const atom *a = &d->c[0].a[k];
-      if (a->n == 0 && decide(a) == 0) *is_false = true;
-      else if (is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0)) narrow(a, base);
-      else EP_TRY(push_atom(p, shared, a));
+      if (a->n == 0 && decide(a) == 0)
+        *is_false = true;
+      else if (is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0))
+        narrow(a, base);
+      else
+        EP_TRY(push_atom(p, shared, a));
     }
   }
   return EP_OK;
@@ -492,8 +493,10 @@ static ep_status normalise(parser *p, ep_query_builder *qb) {
     bool is_dead = is_false;
     for (uint32_t k = 0; k < all.c[i].n; k++) {
       const atom *a = &all.c[i].a[k];
-      if (a->n == 0 && decide(a) == 0) is_dead = true;
-      else if (is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0)) narrow(a, &box);
+      if (a->n == 0 && decide(a) == 0)
+        is_dead = true;
+      else if (is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0))
+        narrow(a, &box);
     }
     EP_TRY(check_bounded(p, &box));
     if (!is_dead) EP_TRY(into_group(p, &gr, &box, i));

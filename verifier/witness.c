@@ -38,8 +38,10 @@ static void print_npy(FILE *f, const ep_query *q, const ep_witness *w) {
   fprintf(f, "%-*s\n", total - 1, dict);
   for (uint32_t i = 0; i < q->n_x; i++) {
     float x = (float)w->x[i];
-    if (w->is_float32) fwrite(&x, sizeof x, 1, f);
-    else fwrite(&w->x[i], sizeof w->x[i], 1, f);
+    if (w->is_float32)
+      fwrite(&x, sizeof x, 1, f);
+    else
+      fwrite(&w->x[i], sizeof w->x[i], 1, f);
   }
 }
 
@@ -48,8 +50,10 @@ ep_status ep_witness_write(ep_ctx *ctx, const char *path, const ep_query *q, con
   FILE *f = fopen(path, "wb");
   if (!f) return EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
   ep_status st = EP_OK;
-  if (n > 4 && !strcmp(path + n - 4, ".npy")) print_npy(f, q, w);
-  else st = ep_witness_print(ctx, f, q, w);
+  if (n > 4 && !strcmp(path + n - 4, ".npy"))
+    print_npy(f, q, w);
+  else
+    st = ep_witness_print(ctx, f, q, w);
   bool is_bad = ferror(f) != 0;
   if (fclose(f) != 0 || is_bad)
     if (st == EP_OK) st = EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
