@@ -1,6 +1,6 @@
-/* Gradient attacks: projected sign-gradient descent (PGD) from many starts, batched over starts and disjuncts. Untrusted:
- * whatever looks like a counterexample goes through ep_run_witness. Madry et al. 2018; step halving as in Croce & Hein
- * 2020 (APGD). */
+/* Gradient attacks: projected sign-gradient descent (PGD) from many starts, batched over starts and disjuncts.
+ * Untrusted: whatever looks like a counterexample goes through ep_run_witness. Madry et al. 2018; step halving as in
+ * Croce & Hein 2020 (APGD). */
 #ifndef EP_VERIFIER_ATTACK_H
 #define EP_VERIFIER_ATTACK_H
 

@@ -1,7 +1,7 @@
-/* Branch and bound on ReLU phases (beta-CROWN). A domain is a set of decided neurons; deciding a neuron both ways covers
- * its parent. Bounds of children are optimised in float32 with slopes and multipliers inherited from the parent; a domain
- * closes only when the certified float64 pass proves one row of the polytope there.
- * Wang et al. 2021 (beta-CROWN); Bunel et al. 2020 (BaBSR); De Palma et al. 2021 (filtered smart branching). */
+/* Branch and bound on ReLU phases (beta-CROWN). A domain is a set of decided neurons; deciding a neuron both ways
+ * covers its parent. Bounds of children are optimised in float32 with slopes and multipliers inherited from the parent;
+ * a domain closes only when the certified float64 pass proves one row of the polytope there. Wang et al. 2021
+ * (beta-CROWN); Bunel et al. 2020 (BaBSR); De Palma et al. 2021 (filtered smart branching). */
 #ifndef EP_VERIFIER_BAB_H
 #define EP_VERIFIER_BAB_H
 

@@ -126,8 +126,7 @@ static ep_status settle(ep_run *run, const ep_engine *engine, ep_status st) {
 
 ep_status ep_run_engine(ep_run *run, const ep_engine *engine) {
   double t0 = ep_time_s();
-  if (run->q->is_empty)
-    ep_log(run->ctx, 1, "warning: the property's input set is empty; it holds trivially (unsat)");
+  if (run->q->is_empty) ep_log(run->ctx, 1, "warning: the property's input set is empty; it holds trivially (unsat)");
   ep_status st = ep_run_n_open(run) ? engine->run(run) : EP_OK;
   if (st != EP_OK && st != EP_E_STOPPED && st != EP_E_LIMIT) {
     ep_error e = ep_ctx_error(run->ctx);

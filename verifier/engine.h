@@ -20,8 +20,8 @@ typedef enum ep_verdict { EP_UNKNOWN, EP_SAT, EP_UNSAT, EP_TIMEOUT } ep_verdict;
 typedef struct ep_phase {
   const char *name;
   double seconds;
-  uint64_t domains;  /* boxes or domains bounded, attack samples tried */
-  uint32_t proved;   /* polytopes this phase proved */
+  uint64_t domains;   /* boxes or domains bounded, attack samples tried */
+  uint32_t proved;    /* polytopes this phase proved */
   double worst_bound; /* smallest certified margin over the open polytopes, NAN = none */
 } ep_phase;
 #define EP_MAX_PHASES 16u

@@ -21,7 +21,7 @@ static void check_box(ep_run *run, uint32_t box, const double *ylo, const double
 
 static ep_status batch(ep_run *run, uint32_t first, uint32_t n, ep_scratch *s) {
   size_t n_x = run->q->n_x, n_y = run->q->n_y;
-  double *lo = EP_SCRATCH(s, double, n * n_x + 1), *hi = EP_SCRATCH(s, double, n * n_x + 1);
+  double *lo = EP_SCRATCH(s, double, n *n_x + 1), *hi = EP_SCRATCH(s, double, n *n_x + 1);
   if (!lo || !hi) return EP_E_NOMEM;
   for (uint32_t i = 0; i < n; i++) {
     memcpy(lo + i * n_x, run->q->box[first + i].lo, n_x * sizeof *lo);
@@ -46,8 +46,11 @@ ep_status ep_engine_ibp_run(ep_run *run) {
     st = batch(run, i, run->q->n_box - i < BATCH ? run->q->n_box - i : BATCH, s);
     ep_scratch_restore(s, m);
   }
-  ep_phase ph = {.name = "ibp", .seconds = ep_time_s() - t0, .domains = run->q->n_box,
-                 .proved = open - ep_run_n_open(run), .worst_bound = NAN};
+  ep_phase ph = {.name = "ibp",
+                 .seconds = ep_time_s() - t0,
+                 .domains = run->q->n_box,
+                 .proved = open - ep_run_n_open(run),
+                 .worst_bound = NAN};
   ep_run_phase(run, &ph);
   return st;
 }

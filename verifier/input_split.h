@@ -1,18 +1,18 @@
 /* Branch and bound on the input box, for networks with few free inputs (ACAS Xu class).
  *
  * Every box gets certified float64 bounds of every layer by back-substitution, starting from its parent's bounds; open
- * boxes are clipped by their output rows' linear bounds, their minimising corners are tried as counterexamples, and they
- * are cut along the axis with the largest |coefficient| * width. Boxes are handled in batches (siblings share GEMMs);
- * batches of a round run in parallel and their composition does not depend on the number of threads. */
+ * boxes are clipped by their output rows' linear bounds, their minimising corners are tried as counterexamples, and
+ * they are cut along the axis with the largest |coefficient| * width. Boxes are handled in batches (siblings share
+ * GEMMs); batches of a round run in parallel and their composition does not depend on the number of threads. */
 #ifndef EP_VERIFIER_INPUT_SPLIT_H
 #define EP_VERIFIER_INPUT_SPLIT_H
 
 #include "verifier/engine.h"
 
 typedef struct ep_input_split_opt {
-  double deadline_s;   /* monotonic time to give up at; 0 = none but the run's own */
-  uint64_t max_boxes;  /* 0 = no limit */
-  double keep_below;   /* at its deadline it goes on when less than this share of the volume is left; 0 = never */
+  double deadline_s;  /* monotonic time to give up at; 0 = none but the run's own */
+  uint64_t max_boxes; /* 0 = no limit */
+  double keep_below;  /* at its deadline it goes on when less than this share of the volume is left; 0 = never */
 } ep_input_split_opt;
 
 typedef struct ep_input_split_stats {

@@ -10,10 +10,10 @@
 #include "verifier/query.h"
 
 typedef struct ep_witness {
-  uint32_t box, poly;  /* which disjunct is satisfied */
-  double *x;           /* [n_x] the input, owned by the caller's buffers */
-  double *y;           /* [n_y] float32 outputs of our own forward pass */
-  bool is_float32;     /* every x is a float32 value */
+  uint32_t box, poly; /* which disjunct is satisfied */
+  double *x;          /* [n_x] the input, owned by the caller's buffers */
+  double *y;          /* [n_y] float32 outputs of our own forward pass */
+  bool is_float32;    /* every x is a float32 value */
 } ep_witness;
 
 /* Moves x into the box (clamping to lo_in/hi_in) and onto float32 values inside it where possible. */

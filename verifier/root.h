@@ -14,11 +14,11 @@ typedef struct ep_root {
   uint32_t box;
   ep_plan *plan;
   ep_spec spec;
-  ep_trace_itv bounds;  /* batch 1, certified */
-  ep_relax_f64 relax;   /* certified lines for `bounds` */
-  double *margin;       /* [n_row] best certified margin so far, -inf at first */
-  float **alpha;        /* after ALPHA: slopes of the spec rows, [n_node] of [n_row x n]; NULL before */
-  float *x_lo, *x_hi;   /* the box in float32, for search */
+  ep_trace_itv bounds; /* batch 1, certified */
+  ep_relax_f64 relax;  /* certified lines for `bounds` */
+  double *margin;      /* [n_row] best certified margin so far, -inf at first */
+  float **alpha;       /* after ALPHA: slopes of the spec rows, [n_node] of [n_row x n]; NULL before */
+  float *x_lo, *x_hi;  /* the box in float32, for search */
   ep_arena arena;
   ep_scratch mem;
 } ep_root;
@@ -31,8 +31,8 @@ void ep_root_destroy(ep_root *root);
 ep_status ep_root_bound(ep_root *root, ep_root_method method, const ep_alpha_opt *opt);
 /* Smallest over the open polytopes of the box of the largest margin of their rows; INFINITY when none is open. */
 double ep_root_worst(const ep_root *root);
-/* Bounds all boxes of the query that have open polytopes with one method, one box after the other, and appends the phase.
- * Used by the one-shot engines. */
+/* Bounds all boxes of the query that have open polytopes with one method, one box after the other, and appends the
+ * phase. Used by the one-shot engines. */
 ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name);
 
 #endif

@@ -28,13 +28,13 @@ static inline bool ep_spec_refutes(const ep_spec *spec, uint32_t row, double mar
 }
 
 /* Certified margins of rows row[0..n-1] over domains dom[0..n-1] (ascending): margin[n], and their
- * coefficients over the input lin[n x n_x]: over domain d, coef . (y, x) - rhs >= margin + lin . x - min(lin . x), which
- * is what box clipping needs. alpha, decision, kept as in ep_backward_f64. `bounds` holds the input boxes. @sound outward */
+ * coefficients over the input lin[n x n_x]: over domain d, coef . (y, x) - rhs >= margin + lin . x - min(lin . x),
+ * which is what box clipping needs. alpha, decision, kept as in ep_backward_f64. `bounds` holds the input boxes. @sound
+ * outward */
 ep_status ep_spec_margins(const ep_spec *spec, const ep_plan *plan, const ep_relax_f64 *relax,
                           const ep_trace_itv *bounds, size_t n, const uint32_t *row, const uint32_t *dom,
-                          double *const *alpha, const ep_decision *decision, size_t n_decision, double **kept, double *margin,
-                          double *lin,
-                          ep_scratch *s);
+                          double *const *alpha, const ep_decision *decision, size_t n_decision, double **kept,
+                          double *margin, double *lin, ep_scratch *s);
 
 /* Estimated value of row `row` minus rhs at a point. @sound estimate */
 double ep_spec_value(const ep_spec *spec, uint32_t row, const double *y, const double *x);

@@ -79,7 +79,8 @@ ep_status ep_lex_next(ep_lex *l) {
   while ((c = peek(l, &st)) >= 0 && (is_space(c) || c == ';')) {
     if (c == ';')
       while ((c = peek(l, &st)) >= 0 && c != '\n') take(l);
-    else take(l);
+    else
+      take(l);
   }
   if (st != EP_OK) return st;
   l->tok_line = l->line;

@@ -15,8 +15,8 @@ typedef struct ep_lex {
   void *gz; /* gzFile, NULL when reading memory */
   uint8_t *buf;
   const uint8_t *at, *end;
-  uint32_t line, col;           /* of the next character */
-  uint32_t tok_line, tok_col;   /* of the current token */
+  uint32_t line, col;         /* of the next character */
+  uint32_t tok_line, tok_col; /* of the current token */
   ep_token tok;
   char text[EP_LEX_MAX_TOKEN + 1]; /* of an atom */
   ep_sha256 sha;
