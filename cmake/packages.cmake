@@ -29,6 +29,8 @@ ep_need(EP_JANSSON_LIB libjansson-dev "jansson, for JSON results")
 if(EP_BUILD_TESTS)
   find_library(EP_CMOCKA_LIB NAMES cmocka)
   ep_need(EP_CMOCKA_LIB libcmocka-dev "cmocka, for the tests (or configure with -DEP_BUILD_TESTS=OFF)")
+  find_library(EP_GMP_LIB NAMES gmp)
+  ep_need(EP_GMP_LIB libgmp-dev "GMP, the exact arithmetic that tests compare with")
 endif()
 
 if(EP_MISSING)
