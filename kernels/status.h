@@ -39,7 +39,12 @@ void ep_ctx_destroy(ep_ctx *ctx);
 /* Records a failure (the first one is kept) and returns `code`. Use through EP_FAIL. */
 ep_status ep_fail_at(ep_ctx *ctx, const char *file, int line, ep_status code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
-#define EP_FAIL(ctx, code, ...) ep_fail_at((ctx), __FILE__, __LINE__, (code), __VA_ARGS__)
+#define EP_FAIL(ctx, code, ...) ep_fail_code((code), ep_fail_at((ctx), __FILE__, __LINE__, (code), __VA_ARGS__))
+/* Lets compilers and analysers see that a failure is never EP_OK. */
+static inline ep_status ep_fail_code(ep_status code, ep_status recorded) {
+  (void)recorded;
+  return code;
+}
 
 /* Propagates a failure to the caller. In functions that own something use EP_GOTO with a single `done:` label and a
  * local `ep_status st`. */

@@ -4,7 +4,7 @@
 
 #include "models/op.h"
 
-#define OP_FAIL(b, code, ...) ep_op_fail((b), __FILE__, __LINE__, (code), __VA_ARGS__)
+#define OP_FAIL(b, code, ...) ep_fail_code((code), ep_op_fail((b), __FILE__, __LINE__, (code), __VA_ARGS__))
 /* "node 'x' (Conv): ..." */
 ep_status ep_op_fail(const ep_op_build *b, const char *file, int line, ep_status code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));

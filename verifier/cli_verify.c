@@ -101,11 +101,12 @@ static ep_answer settle(job *j, ep_status st, int *exit_code) {
 }
 
 /* Errors go to stderr; programs that asked for a document get one as well. */
-static ep_status tell_error(job *j, ep_answer *a, ep_status st) {
+static ep_status tell_error(job *j, const ep_answer *answer, ep_status st) {
   ep_error e = ep_ctx_error(j->cli->ctx);
-  a->reason = e.code != EP_OK ? e.text : ep_status_text(st);
+  ep_answer a = *answer;
+  a.reason = e.code != EP_OK ? e.text : ep_status_text(st);
   if (strcmp(j->cli->cfg.format, "text") != 0) {
-    ep_status told = ep_report_write(&j->session, a);
+    ep_status told = ep_report_write(&j->session, &a);
     if (told != EP_OK) ep_log(j->cli->ctx, 1, "the result file could not be written either");
   }
   return st;

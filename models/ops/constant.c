@@ -38,7 +38,7 @@ static ep_status cast_type(ep_op_build *b, ep_dtype *to) {
 }
 
 static ep_status build_cast(ep_op_build *b) {
-  ep_dtype to = EP_DT_F32; /* the compiler cannot see that a refusal never returns EP_OK */
+  ep_dtype to;
   EP_TRY(cast_type(b, &to));
   /* A change of precision changes the function: only the identity is a variable's cast. */
   if (to != b->in[0].dtype)
@@ -51,7 +51,7 @@ static ep_status build_cast(ep_op_build *b) {
 }
 
 static ep_status fold_cast(ep_op_build *b, ep_tensor *out) {
-  ep_dtype to = EP_DT_F32; /* the compiler cannot see that a refusal never returns EP_OK */
+  ep_dtype to;
   double *f;
   int64_t *v;
   const ep_tensor *t = b->in[0].constant;
