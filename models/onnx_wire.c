@@ -1,5 +1,6 @@
 #include "models/onnx_wire.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +47,8 @@ static bool depth_ok(const ProtobufCMessageDescriptor *d, const uint8_t *p, cons
       p += len;
       break;
     }
-    default: return false;
+    default:
+      return false;
     }
   }
   return true;
@@ -79,12 +81,23 @@ enum { T_FLOAT = 1, T_INT32 = 6, T_INT64 = 7, T_BOOL = 9, T_HALF = 10, T_DOUBLE 
 bool ep_onnx_wire_dtype(int32_t onnx, ep_dtype *out) {
   switch (onnx) {
   case T_FLOAT:
-  case T_HALF: *out = EP_DT_F32; return true;
-  case T_DOUBLE: *out = EP_DT_F64; return true;
-  case T_INT64: *out = EP_DT_I64; return true;
-  case T_INT32: *out = EP_DT_I32; return true;
-  case T_BOOL: *out = EP_DT_BOOL; return true;
-  default: return false;
+  case T_HALF:
+    *out = EP_DT_F32;
+    return true;
+  case T_DOUBLE:
+    *out = EP_DT_F64;
+    return true;
+  case T_INT64:
+    *out = EP_DT_I64;
+    return true;
+  case T_INT32:
+    *out = EP_DT_I32;
+    return true;
+  case T_BOOL:
+    *out = EP_DT_BOOL;
+    return true;
+  default:
+    return false;
   }
 }
 
@@ -95,7 +108,9 @@ static size_t element_size(int32_t type) {
 /* IEEE binary16, exactly. */
 static double half_value(uint16_t h) {
   int e = h >> 10 & 31, m = h & 1023;
-  double v = e == 0 ? m * 0x1p-24 : e == 31 ? (m ? (double)NAN : (double)INFINITY) : (1024 + m) * 0x1p-25 * (double)(1u << e);
+  double v = e == 0    ? m * 0x1p-24
+             : e == 31 ? (m ? (double)NAN : (double)INFINITY)
+                       : (1024 + m) * 0x1p-25 * (double)(1u << e);
   return h >> 15 ? -v : v;
 }
 
@@ -109,21 +124,27 @@ static void from_raw(int32_t type, const uint8_t *p, size_t n, double *f, int64_
       f[i] = x;
       break;
     }
-    case T_DOUBLE: memcpy(&f[i], p + 8 * i, 8); break;
+    case T_DOUBLE:
+      memcpy(&f[i], p + 8 * i, 8);
+      break;
     case T_HALF: {
       uint16_t h;
       memcpy(&h, p + 2 * i, 2);
       f[i] = half_value(h);
       break;
     }
-    case T_INT64: memcpy(&v[i], p + 8 * i, 8); break;
+    case T_INT64:
+      memcpy(&v[i], p + 8 * i, 8);
+      break;
     case T_INT32: {
       int32_t x;
       memcpy(&x, p + 4 * i, 4);
       v[i] = x;
       break;
     }
-    default: v[i] = p[i] != 0;
+    default:
+      assert(v);
+      v[i] = p[i] != 0;
     }
   }
 }
@@ -137,11 +158,21 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
   if (have != n) return false;
   for (size_t i = 0; i < n; i++) {
     switch (t->data_type) {
-    case T_FLOAT: f[i] = t->float_data[i]; break;
-    case T_DOUBLE: f[i] = t->double_data[i]; break;
-    case T_HALF: f[i] = half_value((uint16_t)t->int32_data[i]); break;
-    case T_INT64: v[i] = t->int64_data[i]; break;
-    default: v[i] = t->int32_data[i];
+    case T_FLOAT:
+      f[i] = t->float_data[i];
+      break;
+    case T_DOUBLE:
+      f[i] = t->double_data[i];
+      break;
+    case T_HALF:
+      f[i] = half_value((uint16_t)t->int32_data[i]);
+      break;
+    case T_INT64:
+      v[i] = t->int64_data[i];
+      break;
+    default:
+      assert(v);
+      v[i] = t->int32_data[i];
     }
   }
   return true;
@@ -156,9 +187,12 @@ static ep_status external(ep_ctx *ctx, const char *name, const char *dir, const 
   for (size_t i = 0; i < t->n_external_data; i++) {
     const char *k = t->external_data[i]->key, *v = t->external_data[i]->value;
     if (!k || !v) continue;
-    if (!strcmp(k, "location")) location = v;
-    else if (!strcmp(k, "offset")) offset = strtoull(v, NULL, 10);
-    else if (!strcmp(k, "length")) length = strtoull(v, NULL, 10);
+    if (!strcmp(k, "location"))
+      location = v;
+    else if (!strcmp(k, "offset"))
+      offset = strtoull(v, NULL, 10);
+    else if (!strcmp(k, "length"))
+      length = strtoull(v, NULL, 10);
   }
   if (!dir || !location || !*location || location[0] == '/' || strstr(location, ".."))
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data must lie in the model's folder", name, tensor);
@@ -170,7 +204,8 @@ static ep_status external(ep_ctx *ctx, const char *name, const char *dir, const 
   ep_free(ctx, path);
   EP_TRY(st);
   if (length != bytes || offset > n || n - offset < bytes)
-    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data of %zu bytes, expected %zu", name, tensor, n, bytes);
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data of %zu bytes, expected %zu", name, tensor, n,
+                   bytes);
   *data = *file + offset;
   return EP_OK;
 }
@@ -196,8 +231,10 @@ ep_status ep_onnx_wire_tensor(ep_arena *arena, const char *name, const char *dir
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': data does not match its %zu elements", name, tensor, out->n);
   double *f = NULL;
   int64_t *v = NULL;
-  if (ep_dtype_is_float(out->dtype)) out->f64 = f = EP_ARENA(arena, double, out->n + 1);
-  else out->i64 = v = EP_ARENA(arena, int64_t, out->n + 1);
+  if (ep_dtype_is_float(out->dtype))
+    out->f64 = f = EP_ARENA(arena, double, out->n + 1);
+  else
+    out->i64 = v = EP_ARENA(arena, int64_t, out->n + 1);
   if (!f && !v) return EP_E_NOMEM;
   if (is_external) {
     uint8_t *file = NULL;
@@ -207,7 +244,8 @@ ep_status ep_onnx_wire_tensor(ep_arena *arena, const char *name, const char *dir
     ep_free(ctx, file);
     return st;
   }
-  if (t->has_raw_data) from_raw(t->data_type, t->raw_data.data, out->n, f, v);
+  if (t->has_raw_data)
+    from_raw(t->data_type, t->raw_data.data, out->n, f, v);
   else if (!from_typed(t, out->n, f, v))
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': data does not match its type", name, tensor);
   return EP_OK;

@@ -1,5 +1,6 @@
 /* ONNX export (opset 13). Every value is written flattened to [1, n]; operators that need an image reshape around
  * themselves. Weights become float32. */
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -49,6 +50,7 @@ static ep_status append(writer *w, void ***array, size_t *n, size_t *cap, void *
 
 static ep_status tensor(writer *w, const char *prefix, uint32_t rank, const int64_t *dim, const float *f,
                         const int64_t *i, char **name) {
+  assert(f || i);
   Onnx__TensorProto *t = EP_ARENA(&w->arena, Onnx__TensorProto, 1);
   int64_t *d = EP_ARENA(&w->arena, int64_t, rank + 1u);
   *name = name_of(w, prefix);

@@ -1,5 +1,6 @@
 #include "verifier/spec.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ static void spec_row(ep_spec *sp, const ep_plan *plan, uint32_t i, const ep_row 
   for (uint32_t t = 0; t < row->n; t++) {
     bool is_y = row->var[t] < sp->n_y;
     uint32_t j = is_y ? row->var[t] : row->var[t] - sp->n_y;
+    assert(is_y || sp->coef_x);
     double *c = is_y ? &sp->coef[(size_t)i * sp->n_y + j] : &sp->coef_x[(size_t)i * sp->n_x + j];
     double sum = *c + row->coef[t];
     /* A variable that occurs twice: the sum's rounding joins the coefficient error. */

@@ -419,6 +419,7 @@ static ep_status into_group(parser *p, grouping *gr, const box4 *b, uint32_t con
   uint32_t *slot = &gr->slot[h & (gr->n_slot - 1)];
   gr->next[conjunct] = UINT32_MAX;
   for (uint32_t k = *slot; k; k = gr->g[k - 1].next_in_slot) {
+    assert(gr->g && k <= gr->n);
     group *g = &gr->g[k - 1];
     if (g->hash != h || memcmp(g->b.lo, b->lo, bytes) != 0) continue;
     gr->next[g->last] = conjunct;
