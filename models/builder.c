@@ -5,6 +5,7 @@
 
 #include "models/eval.h"
 #include "models/graph.h"
+#include "models/simplify.h"
 
 /* A name: a constant, or a variable value seen under a shape (reshapes make new names for the same value). */
 typedef struct entry {
@@ -94,8 +95,10 @@ void ep_graph_destroy(ep_graph *g) {
 
 void ep_builder_destroy(ep_builder *b) {
   if (!b) return;
-  if (b->g && b->g->ctx) ep_graph_destroy(b->g);
-  else ep_free(b->ctx, b->g);
+  if (b->g && b->g->ctx)
+    ep_graph_destroy(b->g);
+  else
+    ep_free(b->ctx, b->g);
   ep_free(b->ctx, b->slot);
   ep_free(b->ctx, b->node);
   ep_free(b->ctx, b->val);
@@ -109,7 +112,7 @@ static ep_status new_value(ep_builder *b, const char *name, ep_dtype dtype, cons
   if (n >= INT32_MAX)
     return EP_FAIL(b->ctx, EP_E_SHAPE, "value '%s' of shape %s is too large", name, ep_shape_text(shape, text, 96));
   if (n == 0)
-    return EP_FAIL(b->ctx, EP_E_SHAPE, "value '%s' of shape %s is empty", name, ep_shape_text(shape, text, 96));
+    return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "value '%s' of shape %s is empty", name, ep_shape_text(shape, text, 96));
   if (b->g->n_val == b->cap_val) {
     size_t cap = b->cap_val ? 2 * b->cap_val : 64;
     ep_value *v = ep_realloc(b->ctx, b->val, cap * sizeof *v);
@@ -169,8 +172,15 @@ static ep_status fold_by_evaluation(ep_builder *b, const ep_op *op, ep_op_build 
   if (!x) return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "node '%s' (%s): integer arithmetic", ob->node_name, ob->op_type);
   EP_TRY(op->build(ob));
   ep_vid zero = 0;
-  ep_node node = {.op = op, .name = ob->node_name, .param = ob->param, .n_in = 1, .in = &zero, .in_shape = &x->shape,
-                  .out = 1, .out_shape = ob->out_shape, .low = ob->low};
+  ep_node node = {.op = op,
+                  .name = ob->node_name,
+                  .param = ob->param,
+                  .n_in = 1,
+                  .in = &zero,
+                  .in_shape = &x->shape,
+                  .out = 1,
+                  .out_shape = ob->out_shape,
+                  .low = ob->low};
   size_t n = ep_shape_count(&ob->out_shape);
   if (n >= INT32_MAX) return EP_FAIL(b->ctx, EP_E_SHAPE, "node '%s' (%s): too large", ob->node_name, ob->op_type);
   ep_value val[2] = {{.n = (uint32_t)x->n, .shape = x->shape}, {.n = (uint32_t)n, .shape = ob->out_shape}};
@@ -190,8 +200,10 @@ static ep_status fold_by_evaluation(ep_builder *b, const ep_op *op, ep_op_build 
 static ep_status fold(ep_builder *b, const ep_op *op, ep_op_build *ob, const char *out_name) {
   ep_tensor *t = EP_ARENA(&b->g->arena, ep_tensor, 1);
   if (!t) return EP_E_NOMEM;
-  if (op->fold) EP_TRY(op->fold(ob, t));
-  else EP_TRY(fold_by_evaluation(b, op, ob, t));
+  if (op->fold)
+    EP_TRY(op->fold(ob, t));
+  else
+    EP_TRY(fold_by_evaluation(b, op, ob, t));
   EP_TRY(check_finite(b, out_name, t));
   return declare(b, out_name, (entry){.constant = t, .vid = EP_NO_VALUE, .dtype = t->dtype, .shape = t->shape});
 }
@@ -218,11 +230,20 @@ static ep_status add_node(ep_builder *b, const ep_op *op, const ep_op_build *ob,
     in[n_var] = vid[i];
     shape[n_var++] = ob->in[i].shape;
   }
-  assert(ob->low.cls != EP_AFFINE || ob->low.is.affine.n_terms == n_var);
+  if (ob->low.cls == EP_AFFINE ? ob->low.is.affine.n_terms != n_var : n_var == 0)
+    return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "node '%s' (%s): a variable where a constant is expected", ob->node_name,
+                   ob->op_type);
   ep_vid v;
   EP_TRY(new_value(b, out, ob->out_dtype, &ob->out_shape, b->g->n_node, &v));
-  b->node[b->g->n_node++] = (ep_node){.op = op, .name = ob->node_name, .param = ob->param, .n_in = n_var, .in = in,
-                                      .in_shape = shape, .out = v, .out_shape = ob->out_shape, .low = ob->low};
+  b->node[b->g->n_node++] = (ep_node){.op = op,
+                                      .name = ob->node_name,
+                                      .param = ob->param,
+                                      .n_in = n_var,
+                                      .in = in,
+                                      .in_shape = shape,
+                                      .out = v,
+                                      .out_shape = ob->out_shape,
+                                      .low = ob->low};
   return declare(b, out, (entry){.vid = v, .dtype = ob->out_dtype, .shape = ob->out_shape});
 }
 
@@ -263,15 +284,21 @@ ep_status ep_builder_node(ep_builder *b, const char *op_type, const char *node_n
   for (uint32_t i = 0; i < op->min_in; i++)
     if (ins[i].is_absent)
       return EP_FAIL(b->ctx, EP_E_SYNTAX, "node '%s' (%s): input %u is missing", node_name, op_type, i);
-  ep_op_build ob = {.ctx = b->ctx, .arena = ar, .node_name = name, .op_type = op->onnx, .opset = b->g->opset,
-                    .attrs = attrs ? *attrs : (ep_attrs){0}, .n_in = n_in, .in = ins};
+  ep_op_build ob = {.ctx = b->ctx,
+                    .arena = ar,
+                    .node_name = name,
+                    .op_type = op->onnx,
+                    .opset = b->g->opset,
+                    .attrs = attrs ? *attrs : (ep_attrs){0},
+                    .n_in = n_in,
+                    .in = ins};
   /* Shape of a variable is a constant too: shapes are static. */
   if (n_var == 0 || !strcmp(op_type, "Shape")) return fold(b, op, &ob, out);
   for (uint32_t i = 0; i < n_in; i++)
     if (!ins[i].is_absent && !ins[i].constant && !ep_dtype_is_float(ins[i].dtype))
       return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "node '%s' (%s): integer variable", node_name, op_type);
   EP_TRY(op->build(&ob));
-  if (is_alias(&ob.low)) {
+  if (is_alias(&ob.low) && n_var == 1) {
     for (uint32_t i = 0; i < n_in; i++)
       if (vid[i] != EP_NO_VALUE)
         return declare(b, out, (entry){.vid = vid[i], .dtype = ob.out_dtype, .shape = ob.out_shape});
@@ -281,61 +308,8 @@ ep_status ep_builder_node(ep_builder *b, const char *op_type, const char *node_n
 
 /* ---- finishing ---- */
 
-/* y = A x + b, z = y + c with y used once: z = A x + (b + c). The sum's rounding joins bias_err. */
-static ep_status merge_bias(ep_builder *b, ep_node *into, const ep_node *from) {
-  ep_affine *p = &into->low.is.affine;
-  const ep_affine *q = &from->low.is.affine;
-  uint32_t n = b->val[from->out].n;
-  if (!p->bias) {
-    p->bias = q->bias;
-    p->bias_err = q->bias_err;
-    p->bias32 = q->bias32;
-    return EP_OK;
-  }
-  double *sum = EP_ARENA(&b->g->arena, double, n + 1u), *err = EP_ARENA(&b->g->arena, double, n + 1u);
-  float *sum32 = EP_ARENA(&b->g->arena, float, n + 1u);
-  if (!sum || !err || !sum32) return EP_E_NOMEM;
-  for (uint32_t i = 0; i < n; i++) {
-    sum[i] = p->bias[i] + q->bias[i];
-    err[i] = ((p->bias_err ? p->bias_err[i] : 0) + (q->bias_err ? q->bias_err[i] : 0) + EP_U64 * fabs(sum[i])) *
-             (1 + 8 * EP_U64);
-    sum32[i] = (float)sum[i];
-  }
-  p->bias = sum;
-  p->bias_err = err;
-  p->bias32 = sum32;
-  return EP_OK;
-}
-
-static bool is_bias_only(const ep_node *nd) {
-  return nd->low.cls == EP_AFFINE && nd->low.is.affine.n_terms == 1 && nd->low.is.affine.A[0].kind == EP_LINOP_ID &&
-         nd->low.is.affine.bias;
-}
-
-static ep_status merge_biases(ep_builder *b, bool *is_gone) {
-  ep_graph *g = b->g;
-  uint32_t *uses = ep_calloc(b->ctx, g->n_val, sizeof *uses);
-  if (!uses) return EP_E_NOMEM;
-  ep_status st = EP_OK;
-  for (uint32_t k = 0; k < g->n_node; k++)
-    for (uint32_t j = 0; j < b->node[k].n_in; j++) uses[b->node[k].in[j]]++;
-  uses[g->output]++;
-  for (uint32_t k = 0; k < g->n_node && st == EP_OK; k++) {
-    ep_node *nd = &b->node[k];
-    uint32_t pk = is_bias_only(nd) ? b->val[nd->in[0]].producer : UINT32_MAX;
-    if (pk == UINT32_MAX || b->node[pk].low.cls != EP_AFFINE || uses[nd->in[0]] != 1) continue;
-    st = merge_bias(b, &b->node[pk], nd);
-    b->node[pk].out = nd->out;
-    b->node[pk].out_shape = nd->out_shape;
-    b->val[nd->out].producer = pk;
-    is_gone[k] = true;
-  }
-  ep_free(b->ctx, uses);
-  return st;
-}
-
-/* Copies live nodes and values to the graph with new ids. A merged node keeps the place of the producer it joined, which
- * is before every reader of its output. */
+/* Copies live nodes and values to the graph with new ids. A merged node keeps the place of the producer it joined,
+ * which is before every reader of its output. */
 static ep_status compact(ep_builder *b, const bool *is_gone) {
   ep_graph *g = b->g;
   ep_status st = EP_E_NOMEM;
@@ -387,7 +361,8 @@ static ep_status check(const ep_graph *g) {
                 nd->low.is.affine.A[j].n_out == g->val[nd->out].n;
     }
     if (nd->low.cls == EP_UNIVAR) is_ok = is_ok && g->val[nd->in[0]].n == g->val[nd->out].n;
-    if (!is_ok) return EP_FAIL(g->ctx, EP_E_INTERNAL, "node '%s' (%s) breaks a graph invariant", nd->name, nd->op->onnx);
+    if (!is_ok)
+      return EP_FAIL(g->ctx, EP_E_INTERNAL, "node '%s' (%s) breaks a graph invariant", nd->name, nd->op->onnx);
   }
   return EP_OK;
 }
@@ -401,7 +376,8 @@ ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out) {
   g->output = e->vid;
   bool *is_gone = ep_calloc(b->ctx, g->n_node + 1u, sizeof *is_gone);
   if (!is_gone) return EP_E_NOMEM;
-  ep_status st = merge_biases(b, is_gone);
+  ep_draft draft = {g, b->node, b->val};
+  ep_status st = ep_simplify(&draft, is_gone);
   if (st == EP_OK) st = compact(b, is_gone);
   ep_free(b->ctx, is_gone);
   EP_TRY(st);

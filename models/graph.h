@@ -45,9 +45,9 @@ ep_status ep_builder_node(ep_builder *b, const char *op_type, const char *node_n
 /* Names the output, drops dead nodes, simplifies, checks all invariants and hands the graph over. */
 ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out);
 
-/* What building and finishing simplify, all exactly or with the rounding recorded: constants are folded; reshapes,
- * Identity, Dropout and other identities become aliases of their input; a constant added to an affine node's output joins
- * its bias (bias_err takes the rounding of that sum); dead nodes go. BatchNormalization stays a diagonal node of its own
- * (its scale's rounding in rel_err), and two matrices are never multiplied together. */
+/* What building and finishing simplify (models/simplify.h), all exactly or with the rounding recorded: constants are
+ * folded; reshapes, Identity, Dropout and other identities become aliases of their input; picks of picks (Slice of
+ * Transpose) become one; a diagonal scale (BatchNormalization, Mul) joins the weights of the affine node before it, its
+ * rounding in rel_err and bias_err; so does an added constant; dead nodes go. Matrices are never multiplied together. */
 
 #endif

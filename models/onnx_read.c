@@ -90,9 +90,6 @@ static ep_status read_input(reader *r) {
     /* Symbolic dimensions, and the zero or negative ones some exporters write for "any batch", are one sample. */
     s.dim[i] = is_fixed && d->dim_value > 0 ? d->dim_value : 1;
   }
-  if (s.rank > 2 && s.dim[0] != 1)
-    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: input '%s' has a fixed batch of %lld, expected 1", r->name, in->name,
-                   (long long)s.dim[0]);
   return in_file(r, ep_builder_input(r->b, in->name, dtype, &s));
 }
 
