@@ -180,17 +180,38 @@ static ep_status merge_into_producer(ep_draft *d, uint32_t k, const uint32_t *us
   return EP_OK;
 }
 
+/* Merges moves; what turns out to move nothing becomes another name for its input. */
+static ep_status merge_moves(ep_draft *d, bool *is_gone) {
+  ep_vid *same = ep_calloc(d->g->ctx, d->g->n_val, sizeof *same);
+  if (!same) return EP_E_NOMEM;
+  for (ep_vid v = 0; v < d->g->n_val; v++) same[v] = v;
+  ep_status st = EP_OK;
+  for (uint32_t k = 0; k < d->g->n_node && st == EP_OK; k++) {
+    ep_node *nd = &d->node[k];
+    const ep_affine *a = affine_of(nd);
+    for (uint32_t j = 0; j < nd->n_in && st == EP_OK; j++) {
+      ((ep_vid *)nd->in)[j] = same[nd->in[j]];
+      if (a) st = merge_move(d, nd, j);
+    }
+    is_gone[k] = a && a->n_terms == 1 && !a->bias && a->A[0].kind == EP_LINOP_ID;
+    if (is_gone[k]) same[nd->out] = nd->in[0];
+  }
+  d->g->output = same[d->g->output];
+  ep_free(d->g->ctx, same);
+  return st;
+}
+
 ep_status ep_simplify(ep_draft *d, bool *is_gone) {
   ep_graph *g = d->g;
-  for (uint32_t k = 0; k < g->n_node; k++)
-    for (uint32_t j = 0; affine_of(&d->node[k]) && j < d->node[k].n_in; j++) EP_TRY(merge_move(d, &d->node[k], j));
+  EP_TRY(merge_moves(d, is_gone));
   uint32_t *uses = ep_calloc(g->ctx, g->n_val, sizeof *uses);
   if (!uses) return EP_E_NOMEM;
   for (uint32_t k = 0; k < g->n_node; k++)
-    for (uint32_t j = 0; j < d->node[k].n_in; j++) uses[d->node[k].in[j]]++;
+    for (uint32_t j = 0; !is_gone[k] && j < d->node[k].n_in; j++) uses[d->node[k].in[j]]++;
   uses[g->output]++;
   ep_status st = EP_OK;
-  for (uint32_t k = 0; k < g->n_node && st == EP_OK; k++) st = merge_into_producer(d, k, uses, is_gone);
+  for (uint32_t k = 0; k < g->n_node && st == EP_OK; k++)
+    if (!is_gone[k]) st = merge_into_producer(d, k, uses, is_gone);
   ep_free(g->ctx, uses);
   return st;
 }
