@@ -28,7 +28,7 @@ static void compress(uint32_t h[8], const uint8_t *p) {
     uint32_t s1 = ror(a[4], 6) ^ ror(a[4], 11) ^ ror(a[4], 25), ch = (a[4] & a[5]) ^ (~a[4] & a[6]);
     uint32_t t1 = a[7] + s1 + ch + round_k[i] + w[i];
     uint32_t s0 = ror(a[0], 2) ^ ror(a[0], 13) ^ ror(a[0], 22), maj = (a[0] & a[1]) ^ (a[0] & a[2]) ^ (a[1] & a[2]);
-    memmove(a + 1, a, 7 * sizeof *a);
+    for (int k = 7; k > 0; k--) a[k] = a[k - 1]; /* unrolled: stays in registers */
     a[4] += t1;
     a[0] = t1 + s0 + maj;
   }
