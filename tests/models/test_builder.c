@@ -255,7 +255,7 @@ static ep_status build_and_run(ep_ctx *ctx) {
   ep_scratch s;
   ep_trace_f64 t;
   ep_trace_itv box;
-  double w[72], x[18] = {0}, gy[8] = {1}, gx[18], row[4] = {1, 2, 3, 4};
+  double w[72], x[18] = {0}, gy[16] = {1}, gx[18], row[4] = {1, 2, 3, 4};
   int64_t flat[2] = {1, -1};
   for (int i = 0; i < 72; i++) w[i] = i % 7 - 3;
   ep_scratch_init(&s, ctx);
