@@ -127,7 +127,7 @@ static inline ep_status build_case(inst *t, ep_ctx *ctx) {
       st = ep_builder_constant(b, name[k], &c);
     } else if (x->kind == 'v') {
       int64_t lo = at, hi = at + (int64_t)x->n, zero = 0;
-      char part[16], target[16];
+      char part[24], target[24];
       snprintf(part, sizeof part, "part%u", k);
       snprintf(target, sizeof target, "target%u", k);
       ep_attr cut[3] = {{.name = "starts", .type = EP_ATTR_INTS, .n = 1, .ints = &lo},
