@@ -1,10 +1,13 @@
 #include "verifier/decimal.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MAX_LITERAL = 4096, MAX_EXPANSION = 1200, MAX_EXPONENT = 100000000 };
 
 static bool is_literal(const char *s) {
   if (*s == '+' || *s == '-') s++;
@@ -39,12 +42,31 @@ static size_t normalise(const char *s, char *digits, size_t room, long *exp10) {
     if (after && !started) point--;
   }
   long e = *s ? strtol(s + 1, NULL, 10) : 0;
+  /* Beyond any double by far, and the sum with `point` cannot overflow. */
+  e = e < -MAX_EXPONENT ? -MAX_EXPONENT : e > MAX_EXPONENT ? MAX_EXPONENT : e;
   while (n && digits[n - 1] == '0') n--;
   *exp10 = n ? point + e : 0;
   return n;
 }
 
-enum { MAX_LITERAL = 4096, MAX_EXPANSION = 1200 };
+/* Sign of the difference of two normalised numbers. */
+static int compare_digits(const char *a, size_t na, long ea, const char *b, size_t nb, long eb) {
+  int c = na && nb ? (ea > eb) - (ea < eb) : (na > 0) - (nb > 0);
+  if (!c) c = memcmp(a, b, na < nb ? na : nb);
+  if (!c) c = (na > nb) - (na < nb);
+  return (c > 0) - (c < 0);
+}
+
+int ep_decimal_compare(const char *a, const char *b) {
+  char da[MAX_LITERAL], db[MAX_LITERAL];
+  long ea, eb;
+  assert(strlen(a) <= MAX_LITERAL && strlen(b) <= MAX_LITERAL);
+  size_t na = normalise(a, da, sizeof da, &ea), nb = normalise(b, db, sizeof db, &eb);
+  bool neg_a = *a == '-' && na, neg_b = *b == '-' && nb;
+  if (neg_a != neg_b) return neg_a ? -1 : 1;
+  int c = compare_digits(da, na, ea, db, nb, eb);
+  return neg_a ? -c : c;
+}
 
 /* Sign of |literal| - |d|, by comparing the literal with the double's full decimal expansion (which printf gives
  * exactly: no double needs more than 767 significant digits). */
@@ -53,10 +75,31 @@ static int compare_magnitude(const char *s, double d) {
   snprintf(expansion, sizeof expansion, "%.1100e", fabs(d));
   long e1, e2;
   size_t n1 = normalise(s, lit, sizeof lit, &e1), n2 = normalise(expansion, dbl, sizeof dbl, &e2);
-  int c = n1 && n2 ? (e1 > e2) - (e1 < e2) : (n1 > 0) - (n2 > 0);
-  if (!c) c = memcmp(lit, dbl, n1 < n2 ? n1 : n2);
-  if (!c) c = (n1 > n2) - (n1 < n2);
-  return (c > 0) - (c < 0);
+  return compare_digits(lit, n1, e1, dbl, n2, e2);
+}
+
+/* The same in 128-bit integers for literals of at most 19 digits, which are nearly all: with d = M*2^E and the literal
+ * m*10^e, compares m*5^e*2^(e-E) with M (powers of five on the other side when e < 0). False when they do not fit. */
+static bool compare_short(const char *s, double d, int *out) {
+  char lit[20];
+  long point;
+  size_t n = normalise(s, lit, sizeof lit, &point);
+  if (!n || n > 19 || d == 0) return false;
+  long e10 = point - (long)n;
+  if (e10 < -27 || e10 > 27) return false;
+  unsigned __int128 left = 0, right;
+  for (size_t i = 0; i < n; i++) left = left * 10 + (unsigned)(lit[i] - '0');
+  int e2;
+  right = (unsigned __int128)(uint64_t)ldexp(frexp(fabs(d), &e2), 53);
+  for (long k = 0; k < labs(e10); k++) *(e10 < 0 ? &right : &left) *= 5; /* 64 + 63 bits at most */
+  long shift = (long)e2 - 53 - e10;
+  unsigned __int128 *up = shift < 0 ? &left : &right;
+  for (shift = labs(shift); shift > 0; shift--) {
+    if (*up >> 127) return false;
+    *up <<= 1;
+  }
+  *out = (left > right) - (left < right);
+  return true;
 }
 
 bool ep_decimal_parse(const char *text, ep_itv *out) {
@@ -66,13 +109,17 @@ bool ep_decimal_parse(const char *text, ep_itv *out) {
   *out = ep_itv_point(d);
   /* The extended-precision value is within half an ulp (2^-64 relative) of the literal: a difference beyond that has a
    * certain sign. Differences of neighbours are exact. */
-  long double x = strtold(text, NULL), diff = x - (long double)d;
   int side;
-  if (fabsl(diff) > fabsl(x) * 0x1p-62L && d != 0) {
-    side = diff > 0 ? 1 : -1;
+  if (compare_short(text, d, &side)) {
+    if (*text == '-') side = -side;
   } else {
-    int c = compare_magnitude(text, d);
-    side = *text == '-' ? -c : c;
+    long double x = strtold(text, NULL), diff = x - (long double)d;
+    if (fabsl(diff) > fabsl(x) * 0x1p-62L && d != 0) {
+      side = diff > 0 ? 1 : -1;
+    } else {
+      int c = compare_magnitude(text, d);
+      side = *text == '-' ? -c : c;
+    }
   }
   if (side > 0) out->hi = ep_up(d);
   if (side < 0) out->lo = ep_dn(d);
@@ -105,10 +152,15 @@ ep_itv ep_decimal_mul(ep_itv a, ep_itv b) {
   return r;
 }
 
+/* a / b rounded towards `dir`; exact quotients are kept (fma gives the residual exactly away from underflow). */
+static double div_dir(double a, double b, double dir) {
+  double q = a / b;
+  bool is_exact = a == 0 || (isfinite(q) && fabs(q) > 1e-280 && fabs(a) > 1e-280 && fma(q, b, -a) == 0);
+  return is_exact ? q : nextafter(q, dir);
+}
+
 ep_itv ep_decimal_div(ep_itv a, ep_itv b) {
-  if (a.lo == a.hi && b.lo == b.hi && b.lo != 0) {
-    double q = a.lo / b.lo;
-    if (isfinite(q) && (a.lo == 0 || (fabs(q) > 1e-280 && fma(q, b.lo, -a.lo) == 0))) return ep_itv_point(q);
-  }
-  return ep_itv_div(a, b);
+  if (b.lo != b.hi || b.lo == 0) return ep_itv_div(a, b);
+  if (b.lo > 0) return (ep_itv){div_dir(a.lo, b.lo, -INFINITY), div_dir(a.hi, b.lo, INFINITY)};
+  return (ep_itv){div_dir(a.hi, b.lo, -INFINITY), div_dir(a.lo, b.lo, INFINITY)};
 }

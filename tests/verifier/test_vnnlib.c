@@ -1,0 +1,220 @@
+/* The VNN-LIB reader: normal form, exact literals, strictness, and one clear line for everything it refuses. */
+#include "tests/ep_test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verifier/vnnlib.h"
+
+#define DECLARE "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)(declare-const Y_1 Real)"
+#define BOX "(assert (>= X_0 0))(assert (<= X_0 1))(assert (>= X_1 -2))(assert (<= X_1 2))"
+
+static ep_query *read_ok(ep_ctx *ctx, const char *text) {
+  ep_query *q = NULL;
+  ep_status st = ep_vnnlib_read_bytes(ctx, "t", text, strlen(text), &q);
+  if (st != EP_OK) fail_msg("refused: %s", ep_ctx_error(ctx).text);
+  return q;
+}
+
+static void simple_query(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = read_ok(ctx, "; comment\n" DECLARE BOX "(assert (<= Y_0 Y_1))(assert (< 0.5 Y_1))");
+  assert_int_equal(q->n_x, 2);
+  assert_int_equal(q->n_y, 2);
+  assert_int_equal(q->n_box, 1);
+  assert_true(q->box[0].lo[1] == -2 && q->box[0].hi[0] == 1 && q->box[0].lo_in[1] == -2);
+  assert_int_equal(q->box[0].n_poly, 1);
+  const ep_polytope *p = &q->box[0].poly[0];
+  assert_int_equal(p->n_row, 2);
+  assert_false(p->row[0].is_strict);
+  assert_int_equal(p->row[0].n, 2);
+  assert_true(p->row[0].rhs.lo == 0 && p->row[0].rhs.hi == 0 && p->row[0].coef_rel_err == 0);
+  assert_true(p->row[1].is_strict);
+  assert_int_equal(p->row[1].n, 1);
+  assert_int_equal(p->row[1].var[0], 1);
+  assert_true(p->row[1].coef[0] == -1 && p->row[1].rhs.hi == -0.5);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static void disjunctions_are_grouped_by_box(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = read_ok(ctx, DECLARE "(assert (or (and (<= X_0 1) (>= X_0 0)) (and (<= X_0 3) (>= X_0 2))))"
+                                     "(assert (<= X_1 1))(assert (>= X_1 0))"
+                                     "(assert (or (<= Y_0 0) (and (>= Y_0 1) (>= Y_1 1)) (>= Y_1 5)))");
+  assert_int_equal(q->n_box, 2);
+  assert_int_equal(q->box[0].n_poly, 3);
+  assert_int_equal(q->box[1].n_poly, 3);
+  assert_int_equal(q->box[0].poly[1].n_row, 2);
+  assert_true(q->box[1].lo[0] == 2 && q->box[1].hi[0] == 3 && q->box[1].hi[1] == 1);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static void literals_are_enclosed(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q =
+      read_ok(ctx, DECLARE "(assert (>= X_0 0.1))(assert (<= X_0 0.3))(assert (>= X_1 0.1))(assert (<= X_1 0.1))"
+                           "(assert (>= Y_0 (/ 1 3)))");
+  const ep_input_box *b = &q->box[0];
+  /* 0.1 and 0.3 are not doubles: the double 0.1 lies above, 0.3 below the decimal. */
+  assert_true(b->lo[0] == nextafter(0.1, 0) && b->lo_in[0] == 0.1);
+  assert_true(b->hi_in[0] == 0.3 - 0.0 && b->hi[0] == nextafter(0.3, 1));
+  /* No double inside [0.1, 0.1]: the nearest one stands in. */
+  assert_true(b->lo_in[1] == b->hi_in[1] && b->lo[1] <= b->lo_in[1] && b->hi[1] >= b->lo_in[1]);
+  assert_false(b->is_empty);
+  ep_itv r = b->poly[0].row[0].rhs;
+  assert_true(r.lo < r.hi && (long double)r.lo < -1.0L / 3 && (long double)r.hi > -1.0L / 3);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static void strict_inputs_exclude_the_end_for_witnesses(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = read_ok(ctx, DECLARE
+                        "(assert (> X_0 0))(assert (< X_0 1))(assert (>= X_1 0))(assert (<= X_1 1))(assert (= Y_0 1))");
+  const ep_input_box *b = &q->box[0];
+  assert_true(b->lo[0] == 0 && b->lo_in[0] > 0 && b->hi[0] == 1 && b->hi_in[0] < 1);
+  assert_int_equal(b->poly[0].n_row, 2); /* equality = two rows */
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static void mixed_and_several_inputs_become_rows(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q =
+      read_ok(ctx, DECLARE BOX "(assert (<= (+ X_0 (* 2 X_1)) 1))(assert (>= (- Y_0 (* X_0 3)) 0))(assert (<= 1 2))");
+  const ep_polytope *p = &q->box[0].poly[0];
+  assert_int_equal(p->n_row, 2);
+  assert_int_equal(p->row[0].n, 2);
+  assert_int_equal(p->row[0].var[0], 2); /* inputs come after the two outputs */
+  assert_true(p->row[0].coef[1] == 2 && p->row[1].coef[0] == -1 && p->row[1].coef[1] == 3);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static void empty_sets_are_seen(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = read_ok(ctx, DECLARE BOX "(assert (<= X_0 -1))(assert (<= Y_0 0))");
+  assert_true(q->is_empty && q->box[0].is_empty);
+  ep_query_destroy(q);
+  q = read_ok(ctx, DECLARE BOX "(assert (<= 2 1))(assert (<= Y_0 0))");
+  assert_true(q->is_empty);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static const struct {
+  const char *text, *says;
+} bad[] = {
+    {"(declare-const X_0 Real)(assert (<= X_0 1)", "expected ')'"},
+    {"(declare-const X_0 Int)", "t:1:20: expected 'Real'"},
+    {"(declare-const Z Real)", "expected a variable"},
+    {DECLARE "(assert (<= X_7 1))", "'X_7' is not declared"},
+    {DECLARE "(assert (not (<= X_0 1)))", "found 'not'"},
+    {DECLARE "(assert (<= (* X_0 X_1) 1))", "product of two variables"},
+    {DECLARE "(assert (<= X_0 abc))", "expected a variable or a number"},
+    {DECLARE "(assert (<= X_0 1 2))", "expected ')' after two arguments"},
+    {DECLARE "(assert (or))", "'or' without arguments"},
+    {DECLARE "(assert (>= X_0 0))(assert (<= X_0 1))(assert (>= X_1 0))(assert (<= Y_0 0))", "X_1 has no upper bound"},
+    {"(declare-const X_1 Real)(declare-const Y_0 Real)", "without gaps"},
+    {"(declare-const X_0 Real)(declare-const X_0 Real)", "declared twice"},
+    {"(vnnlib-version <2.0>)", "VNN-LIB 2"},
+    {"", "expected declarations"},
+    {"(assert", "expected '('"},
+    {DECLARE "(assert (<= X_0 1e999))", "expected a variable or a number"},
+    {DECLARE ")", "expected '('"},
+    {DECLARE "(assert (<= X_0 \x01))", "byte 0x01"},
+};
+
+static void bad_input_gets_one_line(void **state) {
+  (void)state;
+  for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_query *q = NULL;
+    ep_status st = ep_vnnlib_read_bytes(ctx, "t", bad[i].text, strlen(bad[i].text), &q);
+    ep_error e = ep_ctx_error(ctx);
+    assert_int_not_equal(st, EP_OK);
+    assert_null(q);
+    assert_int_equal(ep_status_exit_code(st), 2);
+    if (!strstr(e.text, bad[i].says) || strchr(e.text, '\n'))
+      fail_msg("case %zu says '%s', expected '%s'", i, e.text, bad[i].says);
+    assert_int_equal(ep_ctx_memory_used(ctx), 0);
+    ep_ctx_destroy(ctx);
+  }
+}
+
+static void deep_nesting_is_refused(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  size_t n = 100000;
+  char *text = malloc(n * 5 + 200), *p = text;
+  p += sprintf(p, "%s(assert ", DECLARE);
+  for (size_t i = 0; i < n; i++) p += sprintf(p, "(and ");
+  ep_query *q = NULL;
+  assert_int_equal(ep_vnnlib_read_bytes(ctx, "t", text, (size_t)(p - text), &q), EP_E_SYNTAX);
+  assert_non_null(strstr(ep_ctx_error(ctx).text, "nested deeper"));
+  free(text);
+  ep_ctx_destroy(ctx);
+}
+
+/* Every prefix and every byte flipped: never a crash, a leak or an error without a message. */
+static void damaged_text_is_safe(void **state) {
+  (void)state;
+  static const char text[] = DECLARE BOX "(assert (or (and (<= Y_0 (+ 1 (* 2 X_0))) (> Y_1 -0.5e1)) (>= Y_0 (/ 1 3))))";
+  char copy[sizeof text];
+  for (size_t i = 0; i < 2 * sizeof text; i++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_query *q = NULL;
+    memcpy(copy, text, sizeof text);
+    size_t n = i < sizeof text ? i : sizeof text - 1;
+    if (i >= sizeof text) copy[i - sizeof text] ^= 0x15;
+    ep_status st = ep_vnnlib_read_bytes(ctx, "t", copy, n, &q);
+    assert_true((st == EP_OK) == (q != NULL));
+    assert_true(st == EP_OK || ep_ctx_error(ctx).text[0]);
+    ep_query_destroy(q);
+    assert_int_equal(ep_ctx_memory_used(ctx), 0);
+    ep_ctx_destroy(ctx);
+  }
+}
+
+static void allocation_failures_are_clean(void **state) {
+  (void)state;
+  static const char text[] = DECLARE BOX "(assert (or (<= Y_0 0) (and (>= Y_0 1) (>= Y_1 1))))";
+  for (uint64_t k = 1; k < 200; k++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_query *q = NULL;
+    ep_ctx_fail_allocation(ctx, k);
+    ep_status st = ep_vnnlib_read_bytes(ctx, "t", text, sizeof text - 1, &q);
+    assert_true(st == EP_OK || st == EP_E_NOMEM);
+    ep_query_destroy(q);
+    assert_int_equal(ep_ctx_memory_used(ctx), 0);
+    ep_ctx_destroy(ctx);
+    if (st == EP_OK) return;
+  }
+  fail_msg("the reader allocates without end");
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(simple_query),
+      cmocka_unit_test(disjunctions_are_grouped_by_box),
+      cmocka_unit_test(literals_are_enclosed),
+      cmocka_unit_test(strict_inputs_exclude_the_end_for_witnesses),
+      cmocka_unit_test(mixed_and_several_inputs_become_rows),
+      cmocka_unit_test(empty_sets_are_seen),
+      cmocka_unit_test(bad_input_gets_one_line),
+      cmocka_unit_test(deep_nesting_is_refused),
+      cmocka_unit_test(damaged_text_is_safe),
+      cmocka_unit_test(allocation_failures_are_clean),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
