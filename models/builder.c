@@ -45,6 +45,14 @@ static const entry *lookup(const ep_builder *b, const char *name) {
   return e->name ? e : NULL;
 }
 
+bool ep_builder_find(const ep_builder *b, const char *name, ep_shape *shape, const ep_tensor **constant) {
+  const entry *e = lookup(b, name);
+  if (!e) return false;
+  *shape = e->shape;
+  *constant = e->constant;
+  return true;
+}
+
 static ep_status grow_names(ep_builder *b) {
   size_t n = b->n_slot ? 2 * b->n_slot : 256;
   entry *t = ep_calloc(b->ctx, n, sizeof *t);

@@ -38,6 +38,9 @@ void ep_builder_destroy(ep_builder *b);
 ep_status ep_builder_input(ep_builder *b, const char *name, ep_dtype dtype, const ep_shape *shape);
 /* Declares a named constant; the data is copied. NaN or infinite weights are refused. */
 ep_status ep_builder_constant(ep_builder *b, const char *name, const ep_tensor *t);
+/* What a name stands for so far; false when it is not defined. The constant (NULL for a variable) lives in the graph.
+ */
+bool ep_builder_find(const ep_builder *b, const char *name, ep_shape *shape, const ep_tensor **constant);
 /* Adds a node: inputs and the output by name ("" = absent optional input); inputs must be known already. Constant
  * subexpressions are folded here. */
 ep_status ep_builder_node(ep_builder *b, const char *op_type, const char *node_name, uint32_t n_in,
@@ -48,6 +51,7 @@ ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out);
 /* What building and finishing simplify (models/simplify.h), all exactly or with the rounding recorded: constants are
  * folded; reshapes, Identity, Dropout and other identities become aliases of their input; picks of picks (Slice of
  * Transpose) become one; a diagonal scale (BatchNormalization, Mul) joins the weights of the affine node before it, its
- * rounding in rel_err and bias_err; so does an added constant; dead nodes go. Matrices are never multiplied together. */
+ * rounding in rel_err and bias_err; so does an added constant; dead nodes go. Matrices are never multiplied together.
+ */
 
 #endif

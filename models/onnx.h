@@ -1,11 +1,15 @@
-/* ONNX files: import into the graph IR, export of a graph. Opset 8 to 20; float32, float64 and integer initialisers,
- * raw, typed or external data; plain or gzipped; batch dimension 1 or symbolic (read as 1). */
+/* ONNX files: import into the graph IR, export of a graph. Opset 8 to 20; float16 (widened), float32, float64 and
+ * integer initialisers, raw, typed or external data; plain or gzipped; one input, one output. Symbolic dimensions are
+ * read as 1; a fixed batch larger than 1 is part of the input, which then has that many samples' elements.
+ *
+ * Every failure leaves one line that starts with the file's name: EP_E_IO, EP_E_SYNTAX (damaged, or not a network),
+ * EP_E_SHAPE, EP_E_UNSUPPORTED (all unsupported operators in one line), EP_E_NOMEM, EP_E_LIMIT. */
 #ifndef EP_MODELS_ONNX_H
 #define EP_MODELS_ONNX_H
 
 #include "models/graph.h"
 
-/* Largest (uncompressed) model accepted, bytes; beyond it EP_E_LIMIT... reported as bad input. */
+/* Largest (uncompressed) model accepted, bytes; beyond it EP_E_UNSUPPORTED. */
 #define EP_ONNX_MAX_BYTES ((size_t)2 << 30)
 
 ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out);

@@ -6,6 +6,7 @@
 #include "kernels/sha256.h"
 #include "models/onnx.h"
 #include "models/onnx_bytes.h"
+#include "models/onnx_order.h"
 #include "models/onnx_wire.h"
 
 typedef struct reader {
@@ -14,27 +15,26 @@ typedef struct reader {
   const Onnx__GraphProto *g;
   ep_builder *b;
   ep_arena tmp;
+  ep_onnx_names init, uses;
 } reader;
 
 static const char *label(const Onnx__NodeProto *nd) { return nd->name ? nd->name : ""; }
 
-/* Prefixes the message of a failing builder call with the file. */
-static ep_status in_file(reader *r, ep_status st) {
-  if (st == EP_OK) return st;
-  ep_error e = ep_ctx_error(r->ctx);
-  if (e.code == EP_OK || !strncmp(e.text, r->name, strlen(r->name))) return st;
-  ep_ctx_clear_error(r->ctx);
-  return ep_fail_at(r->ctx, e.file, e.line, e.code, "%s: %s", r->name, e.text);
-}
+static bool is_onnx_domain(const char *d) { return !d || !*d || !strcmp(d, "ai.onnx"); }
 
+/* Before opset 7 broadcasting meant something else, and what later versions may change is not known. */
 static ep_status check_opset(reader *r, const Onnx__ModelProto *m, int64_t *opset) {
   *opset = 0;
-  for (size_t i = 0; i < m->n_opset_import; i++) {
-    const char *d = m->opset_import[i]->domain;
-    if (!d || !*d || !strcmp(d, "ai.onnx")) *opset = m->opset_import[i]->version > *opset ? m->opset_import[i]->version : *opset;
-  }
-  if (*opset < 1 || *opset > 24)
+  for (size_t i = 0; i < m->n_opset_import; i++)
+    if (is_onnx_domain(m->opset_import[i]->domain) && m->opset_import[i]->version > *opset)
+      *opset = m->opset_import[i]->version;
+  if (!*opset) return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: the model does not say which opset it uses", r->name);
+  if (*opset < 8 || *opset > 20)
     return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: opset %lld (8 to 20 are supported)", r->name, (long long)*opset);
+  for (size_t i = 0; i < m->n_functions; i++)
+    if (is_onnx_domain(m->functions[i]->domain))
+      return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: the model redefines the operator '%s'", r->name,
+                     m->functions[i]->name ? m->functions[i]->name : "");
   return EP_OK;
 }
 
@@ -45,8 +45,8 @@ static ep_status check_operators(reader *r) {
   for (size_t i = 0; i < r->g->n_node; i++) {
     const Onnx__NodeProto *nd = r->g->node[i];
     const char *op = nd->op_type ? nd->op_type : "";
-    bool foreign = nd->domain && *nd->domain && strcmp(nd->domain, "ai.onnx") != 0;
-    bool known = !foreign && (ep_op_find(op) || !strcmp(op, "Constant"));
+    bool foreign = !is_onnx_domain(nd->domain);
+    bool known = !foreign && (ep_op_find(op) || !strcmp(op, "Constant") || !strcmp(op, "Split"));
     if (known) continue;
     n++;
     char one[80];
@@ -56,26 +56,35 @@ static ep_status check_operators(reader *r) {
     at += strlen(one);
   }
   if (!n) return EP_OK;
-  return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu nodes use operators that are not supported:%s", r->name, n, list);
+  return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu of %zu nodes use unsupported operators:%s", r->name, n,
+                 r->g->n_node, list);
 }
 
-static bool is_initializer(const reader *r, const char *name) {
-  for (size_t i = 0; i < r->g->n_initializer; i++)
-    if (r->g->initializer[i]->name && !strcmp(r->g->initializer[i]->name, name)) return true;
-  return false;
+/* "'a', 'b', ..." into list[n]. */
+static void append_name(char *list, size_t n, const char *name) {
+  size_t at = strlen(list);
+  snprintf(list + at, n - at, "%s'%s'", at ? ", " : "", name ? name : "");
+}
+
+static ep_status check_outputs_of_graph(reader *r) {
+  if (r->g->n_output == 1 && r->g->output[0]->name) return EP_OK;
+  char list[200] = "";
+  for (size_t i = 0; i < r->g->n_output; i++) append_name(list, sizeof list, r->g->output[i]->name);
+  return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu outputs (%s), expected one", r->name, r->g->n_output, list);
 }
 
 static ep_status read_input(reader *r) {
   const Onnx__ValueInfoProto *in = NULL;
+  char list[200] = "";
   size_t n = 0;
   for (size_t i = 0; i < r->g->n_input; i++) {
     const Onnx__ValueInfoProto *v = r->g->input[i];
-    if (!v->name || is_initializer(r, v->name)) continue;
+    if (!v->name || ep_onnx_order_find(&r->init, v->name) != SIZE_MAX) continue;
+    append_name(list, sizeof list, v->name);
     in = v;
     n++;
   }
-  if (n != 1 || !in)
-    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu inputs (%s, ...), expected one", r->name, n, in ? in->name : "none");
+  if (n != 1 || !in) return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu inputs (%s), expected one", r->name, n, list);
   const Onnx__TypeProto__Tensor *t =
       in->type && in->type->value_case == ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE ? in->type->tensor_type : NULL;
   ep_dtype dtype;
@@ -90,24 +99,25 @@ static ep_status read_input(reader *r) {
     /* Symbolic dimensions, and the zero or negative ones some exporters write for "any batch", are one sample. */
     s.dim[i] = is_fixed && d->dim_value > 0 ? d->dim_value : 1;
   }
-  return in_file(r, ep_builder_input(r->b, in->name, dtype, &s));
+  return ep_builder_input(r->b, in->name, dtype, &s);
 }
 
 static ep_status read_initializers(reader *r) {
+  if (r->g->n_sparse_initializer) return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: sparse initialisers", r->name);
   for (size_t i = 0; i < r->g->n_initializer; i++) {
     const Onnx__TensorProto *t = r->g->initializer[i];
     ep_arena a;
     ep_arena_init(&a, r->ctx);
     ep_tensor out;
     ep_status st = ep_onnx_wire_tensor(&a, r->name, r->dir, t, &out);
-    if (st == EP_OK) st = in_file(r, ep_builder_constant(r->b, t->name ? t->name : "", &out));
+    if (st == EP_OK) st = ep_builder_constant(r->b, t->name ? t->name : "", &out);
     ep_arena_clear(&a);
     EP_TRY(st);
   }
   return EP_OK;
 }
 
-static ep_status read_attr(reader *r, const Onnx__AttributeProto *a, ep_attr *out) {
+static ep_status read_attr(reader *r, const Onnx__NodeProto *nd, const Onnx__AttributeProto *a, ep_attr *out) {
   *out = (ep_attr){.name = a->name ? a->name : ""};
   switch ((int)a->type) {
   case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
@@ -142,31 +152,36 @@ static ep_status read_attr(reader *r, const Onnx__AttributeProto *a, ep_attr *ou
   }
   case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR: {
     ep_tensor *t = EP_ARENA(&r->tmp, ep_tensor, 1);
-    if (!t || !a->t) return t ? EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: empty tensor attribute", r->name) : EP_E_NOMEM;
+    if (!t || !a->t)
+      return t ? EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s': empty tensor", r->name, label(nd)) : EP_E_NOMEM;
     out->type = EP_ATTR_TENSOR;
     out->t = t;
     return ep_onnx_wire_tensor(&r->tmp, r->name, r->dir, a->t, t);
   }
   default:
-    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: attribute '%s' of an unsupported kind", r->name, out->name);
+    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s' (%s): attribute '%s' of an unsupported kind", r->name,
+                   label(nd), nd->op_type, out->name);
   }
 }
 
 static ep_status read_attrs(reader *r, const Onnx__NodeProto *nd, ep_attrs *out) {
   ep_attr *a = EP_ARENA(&r->tmp, ep_attr, nd->n_attribute + 1);
   if (!a) return EP_E_NOMEM;
-  for (size_t i = 0; i < nd->n_attribute; i++) EP_TRY(read_attr(r, nd->attribute[i], &a[i]));
+  for (size_t i = 0; i < nd->n_attribute; i++) EP_TRY(read_attr(r, nd, nd->attribute[i], &a[i]));
   *out = (ep_attrs){nd->n_attribute, a};
   return EP_OK;
 }
 
 /* Constant: `value`, or one of the scalar and list forms. */
 static ep_status read_constant(reader *r, const Onnx__NodeProto *nd, const ep_attrs *attrs) {
-  if (attrs->n != 1) return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s' (Constant): expected one value", r->name, label(nd));
+  if (attrs->n != 1)
+    return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s' (Constant): expected one value", r->name, label(nd));
   const ep_attr *a = &attrs->attr[0];
   ep_tensor t = {.shape = {0}, .n = 1};
   switch (a->type) {
-  case EP_ATTR_TENSOR: t = *a->t; break;
+  case EP_ATTR_TENSOR:
+    t = *a->t;
+    break;
   case EP_ATTR_INT:
     t.dtype = EP_DT_I64;
     t.i64 = &a->i;
@@ -179,10 +194,13 @@ static ep_status read_constant(reader *r, const Onnx__NodeProto *nd, const ep_at
     t = (ep_tensor){EP_DT_I64, {1, {(int64_t)a->n}}, a->n, NULL, a->ints};
     if (!a->n) t.i64 = &a->i;
     break;
-  case EP_ATTR_FLOATS: t = (ep_tensor){EP_DT_F32, {1, {(int64_t)a->n}}, a->n, a->floats, NULL}; break;
-  default: return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s' (Constant): string value", r->name, label(nd));
+  case EP_ATTR_FLOATS:
+    t = (ep_tensor){EP_DT_F32, {1, {(int64_t)a->n}}, a->n, a->floats, NULL};
+    break;
+  default:
+    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s' (Constant): string value", r->name, label(nd));
   }
-  return in_file(r, ep_builder_constant(r->b, nd->output[0], &t));
+  return ep_builder_constant(r->b, nd->output[0], &t);
 }
 
 /* Outputs beyond the first may only be the unused mask of Dropout or BatchNormalization's training results. */
@@ -194,13 +212,63 @@ static ep_status check_outputs(reader *r, const Onnx__NodeProto *nd) {
   for (size_t k = 1; k < nd->n_output; k++) {
     const char *o = nd->output[k];
     if (!o || !*o) continue;
-    bool is_used = !may;
-    for (size_t i = 0; i < r->g->n_node && !is_used; i++)
-      for (size_t j = 0; j < r->g->node[i]->n_input; j++)
-        is_used |= r->g->node[i]->input[j] && !strcmp(r->g->node[i]->input[j], o);
+    bool is_used = !may || ep_onnx_order_find(&r->uses, o) != SIZE_MAX;
     if (is_used)
       return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s' (%s): output '%s' is not supported", r->name, label(nd),
                      nd->op_type, o);
+  }
+  return EP_OK;
+}
+
+/* Sizes of Split's parts: attribute, second input, or equal parts of which the last may be smaller. */
+static ep_status split_sizes(reader *r, const Onnx__NodeProto *nd, const ep_attrs *attrs, int64_t dim, int64_t *size) {
+  const ep_attr *a = ep_attrs_find(attrs, "split");
+  size_t n = nd->n_output, n_given = a && a->type == EP_ATTR_INTS ? a->n : 0;
+  const int64_t *given = n_given ? a->ints : NULL;
+  if (nd->n_input > 1 && *nd->input[1]) {
+    const ep_tensor *t = NULL;
+    ep_shape s;
+    if (!ep_builder_find(r->b, nd->input[1], &s, &t) || !t || !t->i64)
+      return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s' (Split): the sizes must be constant integers", r->name,
+                     label(nd));
+    n_given = t->n;
+    given = t->i64;
+  }
+  int64_t left = dim, part = (dim + (int64_t)n - 1) / (int64_t)n;
+  bool is_ok = !given || n_given == n;
+  for (size_t k = 0; k < n && is_ok; k++) {
+    size[k] = given ? given[k] : part < left ? part : left;
+    is_ok = size[k] > 0 && size[k] <= left;
+    left -= size[k];
+  }
+  if (is_ok && !left) return EP_OK;
+  return EP_FAIL(r->ctx, EP_E_SHAPE, "%s: node '%s' (Split): the sizes do not add up to %lld", r->name, label(nd),
+                 (long long)dim);
+}
+
+/* One Slice per part. */
+static ep_status read_split(reader *r, const Onnx__NodeProto *nd, const char *name, const ep_attrs *attrs) {
+  const ep_tensor *t;
+  ep_shape s;
+  if (!nd->n_input || !ep_builder_find(r->b, nd->input[0], &s, &t))
+    return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s' (Split): input '%s' is not defined", r->name, name,
+                   nd->n_input ? nd->input[0] : "");
+  int64_t axis = ep_attrs_int(attrs, "axis", 0), from = 0;
+  if (axis < 0) axis += s.rank;
+  if (axis < 0 || axis >= s.rank)
+    return EP_FAIL(r->ctx, EP_E_SHAPE, "%s: node '%s' (Split): no such axis", r->name, name);
+  int64_t *size = EP_ARENA(&r->tmp, int64_t, nd->n_output);
+  if (!size) return EP_E_NOMEM;
+  EP_TRY(split_sizes(r, nd, attrs, s.dim[axis], size));
+  for (size_t k = 0; k < nd->n_output; k++) {
+    int64_t to = from + size[k];
+    ep_attr cut[3] = {{.name = "starts", .type = EP_ATTR_INTS, .n = 1, .ints = &from},
+                      {.name = "ends", .type = EP_ATTR_INTS, .n = 1, .ints = &to},
+                      {.name = "axes", .type = EP_ATTR_INTS, .n = 1, .ints = &axis}};
+    ep_attrs as = {3, cut};
+    const char *in[1] = {nd->input[0]};
+    if (*nd->output[k]) EP_TRY(ep_builder_node(r->b, "Slice", name, 1, in, nd->output[k], &as));
+    from = to;
   }
   return EP_OK;
 }
@@ -210,75 +278,34 @@ static ep_status read_node(reader *r, const Onnx__NodeProto *nd, size_t index) {
   snprintf(made_up, sizeof made_up, "#%zu", index);
   const char *name = nd->name && *nd->name ? nd->name : made_up;
   ep_attrs attrs;
-  EP_TRY(check_outputs(r, nd));
+  if (strcmp(nd->op_type, "Split") != 0) EP_TRY(check_outputs(r, nd));
   EP_TRY(read_attrs(r, nd, &attrs));
+  if (!strcmp(nd->op_type, "Split")) return read_split(r, nd, name, &attrs);
   if (!strcmp(nd->op_type, "Constant")) return read_constant(r, nd, &attrs);
   if (nd->n_input > 65536) return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s': too many inputs", r->name, name);
-  return in_file(r, ep_builder_node(r->b, nd->op_type, name, (uint32_t)nd->n_input, (const char *const *)nd->input,
-                                    nd->output[0], &attrs));
-}
-
-/* ---- order: nodes may come unsorted ---- */
-
-typedef struct producer {
-  const char *name;
-  size_t node;
-} producer;
-
-static int by_name(const void *a, const void *b) {
-  return strcmp(((const producer *)a)->name, ((const producer *)b)->name);
-}
-
-/* Depth-first topological order with an explicit stack; `state`: 0 new, 1 open, 2 done. */
-static ep_status sort_nodes(reader *r, size_t *order) {
-  size_t n = r->g->n_node, n_prod = 0, n_order = 0, top = 0;
-  for (size_t i = 0; i < n; i++) n_prod += r->g->node[i]->n_output;
-  producer *p = EP_ARENA(&r->tmp, producer, n_prod + 1);
-  uint8_t *state = EP_ARENA(&r->tmp, uint8_t, n + 1);
-  size_t *stack = EP_ARENA(&r->tmp, size_t, n + 1), *next = EP_ARENA(&r->tmp, size_t, n + 1);
-  if (!p || !state || !stack || !next) return EP_E_NOMEM;
-  n_prod = 0;
-  for (size_t i = 0; i < n; i++)
-    for (size_t k = 0; k < r->g->node[i]->n_output; k++)
-      if (r->g->node[i]->output[k] && *r->g->node[i]->output[k]) p[n_prod++] = (producer){r->g->node[i]->output[k], i};
-  qsort(p, n_prod, sizeof *p, by_name);
-  for (size_t root = 0; root < n; root++) {
-    if (state[root]) continue;
-    stack[top++] = root;
-    state[root] = 1;
-    while (top) {
-      size_t i = stack[top - 1];
-      const Onnx__NodeProto *nd = r->g->node[i];
-      if (next[i] == nd->n_input) {
-        state[i] = 2;
-        order[n_order++] = i;
-        top--;
-        continue;
-      }
-      producer key = {nd->input[next[i]] ? nd->input[next[i]] : "", 0};
-      next[i]++;
-      const producer *hit = bsearch(&key, p, n_prod, sizeof *p, by_name);
-      if (!hit || state[hit->node] == 2) continue;
-      if (state[hit->node] == 1)
-        return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s' (%s) is part of a cycle", r->name, label(nd), nd->op_type);
-      state[hit->node] = 1;
-      stack[top++] = hit->node;
-    }
-  }
-  return EP_OK;
+  return ep_builder_node(r->b, nd->op_type, name, (uint32_t)nd->n_input, (const char *const *)nd->input, nd->output[0],
+                         &attrs);
 }
 
 static ep_status read_graph(reader *r, ep_graph **out) {
-  EP_TRY(check_operators(r));
-  if (r->g->n_output != 1 || !r->g->output[0]->name)
-    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu outputs, expected one", r->name, r->g->n_output);
+  EP_TRY(check_outputs_of_graph(r));
+  EP_TRY(ep_onnx_order_initializers(&r->tmp, r->g, &r->init));
+  EP_TRY(ep_onnx_order_uses(&r->tmp, r->g, &r->uses));
   EP_TRY(read_input(r));
   EP_TRY(read_initializers(r));
   size_t *order = EP_ARENA(&r->tmp, size_t, r->g->n_node + 1);
   if (!order) return EP_E_NOMEM;
-  EP_TRY(sort_nodes(r, order));
+  EP_TRY(ep_onnx_order_nodes(&r->tmp, r->name, r->g, order));
   for (size_t i = 0; i < r->g->n_node; i++) EP_TRY(read_node(r, r->g->node[order[i]], order[i]));
-  return in_file(r, ep_builder_finish(r->b, r->g->output[0]->name, out));
+  return ep_builder_finish(r->b, r->g->output[0]->name, out);
+}
+
+/* Puts the file before messages that came from the builder, the operators or the allocator. */
+static ep_status in_file(ep_ctx *ctx, const char *name, ep_status st) {
+  ep_error e = ep_ctx_error(ctx);
+  if (st == EP_OK || e.code == EP_OK || !strncmp(e.text, name, strlen(name))) return st;
+  ep_ctx_clear_error(ctx);
+  return ep_fail_at(ctx, e.file, e.line, e.code, "%s: %s", name, e.text);
 }
 
 static ep_status read_plain(ep_ctx *ctx, const char *name, const char *dir, const uint8_t *data, size_t n,
@@ -295,6 +322,7 @@ static ep_status read_plain(ep_ctx *ctx, const char *name, const char *dir, cons
     goto done;
   }
   r.g = m->graph;
+  EP_GOTO(check_operators(&r));
   EP_GOTO(check_opset(&r, m, &opset));
   EP_GOTO(ep_builder_create(ctx, opset, &r.b));
   EP_GOTO(read_graph(&r, out));
@@ -308,7 +336,7 @@ done:
   ep_builder_destroy(r.b);
   ep_arena_clear(&r.tmp);
   ep_onnx_wire_free(ctx, m);
-  return st;
+  return in_file(ctx, name, st);
 }
 
 ep_status ep_onnx_read_bytes(ep_ctx *ctx, const char *name, const char *dir, const void *data, size_t n,
