@@ -8,10 +8,8 @@
 #include "verifier/rowcheck.h"
 #include "verifier/vnnlib_lex.h"
 
-static void print_value(FILE *f, char name, uint32_t i, double v) {
-  bool is_float = (double)(float)v == v;
-  fprintf(f, is_float ? "(%c_%u %.9g)" : "(%c_%u %.17g)", name, i, v);
-}
+/* 17 digits identify a double, hence also a float32: fewer would name a nearby number, maybe outside the box. */
+static void print_value(FILE *f, char name, uint32_t i, double v) { fprintf(f, "(%c_%u %.17g)", name, i, v); }
 
 ep_status ep_witness_print(ep_ctx *ctx, FILE *f, const ep_query *q, const ep_witness *w) {
   for (uint32_t i = 0; i < q->n_x; i++) {

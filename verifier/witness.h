@@ -6,7 +6,7 @@
 
 #include "verifier/replay.h"
 
-/* Writes the text form: float32 values with 9 significant digits (which identify them), others with 17. */
+/* Writes the text form with 17 significant digits, so that reading it gives the very same numbers. */
 ep_status ep_witness_print(ep_ctx *ctx, FILE *f, const ep_query *q, const ep_witness *w);
 /* Writes `path`: .npy by suffix, the text form otherwise. */
 ep_status ep_witness_write(ep_ctx *ctx, const char *path, const ep_query *q, const ep_witness *w);
