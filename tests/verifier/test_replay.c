@@ -145,7 +145,7 @@ static void witness_files_round_trip(void **state) {
   (void)state;
   fixture f;
   ep_witness w;
-  double x[2], y[1];
+  double x[3], y[1];
   char path[64] = "test_replay_witness.txt";
   open_net(&f, 1, 1, 0, 0, 1, 0.5, false);
   assert_true(replays(&f, 0.1, 0.2, &w));
