@@ -360,15 +360,16 @@ done:
 static ep_status check(const ep_graph *g) {
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
-    bool is_ok = g->val[nd->out].producer == k && nd->n_in > 0;
+    bool is_ok = g->val[nd->out].producer == k && nd->n_in > 0 && ep_shape_count(&nd->out_shape) == g->val[nd->out].n;
     for (uint32_t j = 0; j < nd->n_in && is_ok; j++) {
       uint32_t p = g->val[nd->in[j]].producer;
-      is_ok = p == UINT32_MAX || p < k;
+      is_ok = (p == UINT32_MAX || p < k) && ep_shape_count(&nd->in_shape[j]) == g->val[nd->in[j]].n;
       if (nd->low.cls == EP_AFFINE)
         is_ok = is_ok && nd->low.is.affine.A[j].n_in == g->val[nd->in[j]].n &&
                 nd->low.is.affine.A[j].n_out == g->val[nd->out].n;
     }
-    if (nd->low.cls == EP_UNIVAR) is_ok = is_ok && g->val[nd->in[0]].n == g->val[nd->out].n;
+    if (nd->low.cls == EP_AFFINE) is_ok = is_ok && nd->low.is.affine.n_terms == nd->n_in;
+    if (nd->low.cls == EP_UNIVAR) is_ok = is_ok && nd->n_in == 1 && g->val[nd->in[0]].n == g->val[nd->out].n;
     if (!is_ok)
       return EP_FAIL(g->ctx, EP_E_INTERNAL, "node '%s' (%s) breaks a graph invariant", nd->name, nd->op->onnx);
   }

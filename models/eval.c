@@ -1,5 +1,6 @@
 #include "models/eval.h"
 
+#include <assert.h>
 #include <string.h>
 
 typedef enum hot { HOT_NONE, HOT_RELU, HOT_LEAKY, HOT_CLIP, HOT_SIGN } hot;

@@ -7,7 +7,7 @@
 
 #include "models/graph.h"
 
-/* Memory for one evaluation, taken from `s` and valid until its mark is restored. `x` is borrowed as the input value. */
+/* Memory for one evaluation, taken from `s` and valid until its mark is restored; v[input] is a copy of `x`. */
 typedef struct ep_trace_f32 {
   size_t batch;
   float **v; /* [n_val] */

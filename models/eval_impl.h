@@ -15,6 +15,7 @@ static ep_status FN(affine)(const ep_graph *g, const ep_node *nd, FN(ep_trace) *
   const ep_affine *a = &nd->low.is.affine;
   size_t n = g->val[nd->out].n;
   REAL *y = t->v[nd->out];
+  assert(a->n_terms == nd->n_in);
   for (uint32_t j = 0; j < a->n_terms; j++)
     EP_TRY(FN(ep_linop_apply)(&a->A[j], t->batch, t->v[nd->in[j]], y, j > 0, s));
   for (size_t r = 0; a->BIAS && r < t->batch; r++)

@@ -1,5 +1,6 @@
 #include "models/op_util.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +58,8 @@ ep_status ep_op_floats(const ep_op_build *b, uint32_t i, size_t n, const double 
 ep_status ep_op_affine(ep_op_build *b, uint32_t n_terms, const ep_linop *A, const double *bias,
                        const double *bias_err) {
   size_t n = ep_shape_count(&b->out_shape);
+  assert(n_terms > 0 && n < INT32_MAX && (bias || !bias_err));
+  for (uint32_t k = 0; k < n_terms; k++) assert(A[k].n_out == n && A[k].rel_err >= 0);
   float *b32 = bias ? EP_ARENA(b->arena, float, n + 1) : NULL;
   if (bias && !b32) return EP_E_NOMEM;
   for (size_t i = 0; bias && i < n; i++) b32[i] = (float)bias[i];
@@ -79,14 +82,15 @@ ep_status ep_op_map(ep_op_build *b, const int32_t *src, double fill) {
   return ep_op_affine(b, 1, A, bias, NULL);
 }
 
-ep_status ep_op_tensor(ep_op_build *b, ep_dtype dtype, const ep_shape *shape, ep_tensor *out, double **f,
-                       int64_t **i) {
+ep_status ep_op_tensor(ep_op_build *b, ep_dtype dtype, const ep_shape *shape, ep_tensor *out, double **f, int64_t **i) {
   size_t n = ep_shape_count(shape);
   double *df = NULL;
   int64_t *di = NULL;
   *out = (ep_tensor){.dtype = dtype, .shape = *shape, .n = n};
-  if (ep_dtype_is_float(dtype)) out->f64 = df = EP_ARENA(b->arena, double, n + 1);
-  else out->i64 = di = EP_ARENA(b->arena, int64_t, n + 1);
+  if (ep_dtype_is_float(dtype))
+    out->f64 = df = EP_ARENA(b->arena, double, n + 1);
+  else
+    out->i64 = di = EP_ARENA(b->arena, int64_t, n + 1);
   if (!df && !di) return EP_E_NOMEM;
   *f = df;
   *i = di;
@@ -99,8 +103,10 @@ ep_status ep_op_map_fold(ep_op_build *b, const int32_t *src, double fill, ep_ten
   int64_t *v;
   EP_TRY(ep_op_tensor(b, t->dtype, &b->out_shape, out, &f, &v));
   for (size_t i = 0; i < out->n; i++) {
-    if (f) f[i] = src[i] < 0 ? fill : t->f64[src[i]];
-    else v[i] = src[i] < 0 ? (int64_t)fill : t->i64[src[i]];
+    if (f)
+      f[i] = src[i] < 0 ? fill : t->f64[src[i]];
+    else
+      v[i] = src[i] < 0 ? (int64_t)fill : t->i64[src[i]];
   }
   return EP_OK;
 }
@@ -109,6 +115,7 @@ ep_status ep_op_univar(ep_op_build *b, const ep_univar *f) {
   if (!ep_dtype_is_float(b->in[0].dtype)) return OP_FAIL(b, EP_E_UNSUPPORTED, "integer input");
   b->out_shape = b->in[0].shape;
   b->out_dtype = b->in[0].dtype;
+  assert(f->n_piece >= 1 && f->n_piece <= EP_MAX_PIECES && f->f && f->f32 && f->df && f->enclose && f->enclose_df);
   b->low.cls = EP_UNIVAR;
   b->low.is.univar = *f;
   return EP_OK;

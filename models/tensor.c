@@ -1,5 +1,6 @@
 #include "models/tensor.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 size_t ep_shape_count(const ep_shape *s) {
@@ -42,6 +43,7 @@ bool ep_shape_broadcast(const ep_shape *a, const ep_shape *b, ep_shape *out) {
 
 void ep_shape_broadcast_map(const ep_shape *in, const ep_shape *out, int32_t *map) {
   size_t n = ep_shape_count(out);
+  assert(in->rank <= out->rank && n < INT32_MAX);
   int64_t stride[EP_MAX_RANK] = {0}, run = 1;
   for (uint32_t i = in->rank; i-- > 0;) {
     stride[i + out->rank - in->rank] = in->dim[i] == 1 ? 0 : run;

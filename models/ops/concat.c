@@ -1,4 +1,6 @@
 /* Concat: each variable input is scattered into its part of the output, constant inputs become bias. */
+#include <assert.h>
+
 #include "models/op_util.h"
 
 typedef struct layout {
@@ -48,12 +50,15 @@ static ep_status build(ep_op_build *b) {
     for (size_t i = 0; i < n; i++) map[i] = -1;
     for (size_t o = 0; o < l.outer; o++)
       for (size_t i = 0; i < part; i++) {
-        if (c) bias[o * l.inner + at + i] = c->f64[o * part + i];
-        else map[o * l.inner + at + i] = (int32_t)(o * part + i);
+        if (c)
+          bias[o * l.inner + at + i] = c->f64[o * part + i];
+        else
+          map[o * l.inner + at + i] = (int32_t)(o * part + i);
       }
     if (!c) EP_TRY(ep_linop_map(b->arena, (uint32_t)n, (uint32_t)ep_shape_count(&b->in[k].shape), map, &A[n_var++]));
     at += part;
   }
+  assert(at == l.inner);
   return ep_op_affine(b, n_var, A, bias, NULL);
 }
 
@@ -70,8 +75,10 @@ static ep_status fold(ep_op_build *b, ep_tensor *out) {
     const ep_tensor *c = b->in[k].constant;
     for (size_t o = 0; o < l.outer; o++)
       for (size_t i = 0; i < part; i++) {
-        if (f) f[o * l.inner + at + i] = c->f64[o * part + i];
-        else v[o * l.inner + at + i] = c->i64[o * part + i];
+        if (f)
+          f[o * l.inner + at + i] = c->f64[o * part + i];
+        else
+          v[o * l.inner + at + i] = c->i64[o * part + i];
       }
     at += part;
   }

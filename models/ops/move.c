@@ -1,5 +1,6 @@
 /* Operators that move elements around: Transpose, Slice, Gather, Pad, Expand. Each is a source index per output element
  * (-1 = a fill value), for variables (a MAP) and constants alike. */
+#include <assert.h>
 #include <string.h>
 
 #include "models/op_util.h"
@@ -29,6 +30,7 @@ static void walk(const ep_shape *out, int64_t offset, const int64_t *step, const
                  int32_t *map) {
   size_t n = ep_shape_count(out);
   int64_t at[EP_MAX_RANK] = {0};
+  assert(n < INT32_MAX && !first == !last);
   for (size_t k = 0; k < n; k++) {
     int64_t flat = offset;
     bool is_in = true;
@@ -139,7 +141,8 @@ static ep_status map_gather(ep_op_build *b, int32_t **map, double *fill) {
   for (size_t o = 0, k = 0; o < outer; o++)
     for (size_t j = 0; j < n; j++) {
       int64_t at = idx[j] < 0 ? idx[j] + d : idx[j];
-      if (at < 0 || at >= d) return OP_FAIL(b, EP_E_SHAPE, "index %lld outside 0..%lld", (long long)idx[j], (long long)d - 1);
+      if (at < 0 || at >= d)
+        return OP_FAIL(b, EP_E_SHAPE, "index %lld outside 0..%lld", (long long)idx[j], (long long)d - 1);
       for (size_t i = 0; i < inner; i++) (*map)[k++] = (int32_t)((o * (size_t)d + (size_t)at) * inner + i);
     }
   return EP_OK;
