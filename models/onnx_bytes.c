@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 static bool is_gzip(const uint8_t *p, size_t n) { return n >= 2 && p[0] == 0x1f && p[1] == 0x8b; }
@@ -48,6 +49,30 @@ ep_status ep_onnx_bytes_read(ep_ctx *ctx, const char *path, size_t cap, uint8_t 
   return EP_OK;
 }
 
+ep_status ep_onnx_bytes_range(ep_ctx *ctx, const char *path, uint64_t offset, size_t n, uint8_t **out) {
+  struct stat info;
+  *out = NULL;
+  if (stat(path, &info) != 0) return EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+  if (!S_ISREG(info.st_mode)) return EP_FAIL(ctx, EP_E_IO, "%s: not a regular file", path);
+  uint64_t have = (uint64_t)info.st_size;
+  if (offset > have || n > have - offset)
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: %llu bytes, too short for %zu at %llu", path, (unsigned long long)have, n,
+                   (unsigned long long)offset);
+  FILE *f = fopen(path, "rb");
+  if (!f) return EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+  uint8_t *buf = ep_alloc(ctx, n + 1);
+  ep_status st = buf ? EP_OK : EP_E_NOMEM;
+  if (buf && (fseeko(f, (off_t)offset, SEEK_SET) != 0 || fread(buf, 1, n, f) != n))
+    st = EP_FAIL(ctx, EP_E_IO, "%s: cannot be read", path);
+  fclose(f);
+  if (st != EP_OK) {
+    ep_free(ctx, buf);
+    return st;
+  }
+  *out = buf;
+  return EP_OK;
+}
+
 ep_status ep_onnx_bytes_inflate(ep_ctx *ctx, const char *name, const void *data, size_t n, size_t cap, uint8_t **out,
                                 size_t *n_out) {
   *out = NULL;
@@ -56,7 +81,7 @@ ep_status ep_onnx_bytes_inflate(ep_ctx *ctx, const char *name, const void *data,
   if (n > UINT32_MAX) return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: too large", name);
   z_stream z = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)n};
   if (inflateInit2(&z, 15 + 16) != Z_OK) return EP_FAIL(ctx, EP_E_NOMEM, "%s: out of memory", name);
-  size_t room = n * 4 + 1024, used = 0;
+  size_t room = n * 4 + 1024 < cap ? n * 4 + 1024 : cap + 1, used = 0;
   uint8_t *buf = NULL;
   ep_status st = EP_OK;
   int rc = Z_OK;
@@ -75,7 +100,9 @@ ep_status ep_onnx_bytes_inflate(ep_ctx *ctx, const char *name, const void *data,
     used += before - z.avail_out;
     if (rc != Z_OK && rc != Z_STREAM_END) st = EP_FAIL(ctx, EP_E_SYNTAX, "%s: damaged or truncated gzip data", name);
     if (used > cap) st = EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: larger than %zu MiB", name, cap >> 20);
-    if (used == room) room *= 2;
+    if (used == room) room = room < cap / 2 ? 2 * room : cap + 1;
+    /* gzip files may be joined end to end */
+    if (rc == Z_STREAM_END && is_gzip(z.next_in, z.avail_in) && inflateReset(&z) == Z_OK) rc = Z_OK;
   }
   inflateEnd(&z);
   if (st != EP_OK) {

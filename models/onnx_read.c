@@ -336,7 +336,7 @@ done:
   ep_builder_destroy(r.b);
   ep_arena_clear(&r.tmp);
   ep_onnx_wire_free(ctx, m);
-  return in_file(ctx, name, st);
+  return st;
 }
 
 ep_status ep_onnx_read_bytes(ep_ctx *ctx, const char *name, const char *dir, const void *data, size_t n,
@@ -344,27 +344,29 @@ ep_status ep_onnx_read_bytes(ep_ctx *ctx, const char *name, const char *dir, con
   uint8_t *plain;
   size_t n_plain;
   *out = NULL;
-  EP_TRY(ep_onnx_bytes_inflate(ctx, name, data, n, EP_ONNX_MAX_BYTES, &plain, &n_plain));
-  ep_status st = read_plain(ctx, name, dir, plain ? plain : data, plain ? n_plain : n, out);
+  ep_status st = ep_onnx_bytes_inflate(ctx, name, data, n, EP_ONNX_MAX_BYTES, &plain, &n_plain);
+  if (st == EP_OK) st = read_plain(ctx, name, dir, plain ? plain : data, plain ? n_plain : n, out);
   ep_free(ctx, plain);
-  return st;
+  return in_file(ctx, name, st);
 }
 
 ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out) {
-  uint8_t *data;
+  uint8_t *data = NULL;
+  char *dir = NULL;
   size_t n;
   *out = NULL;
-  EP_TRY(ep_onnx_bytes_read(ctx, path, EP_ONNX_MAX_BYTES, &data, &n));
+  ep_status st;
+  EP_GOTO(ep_onnx_bytes_read(ctx, path, EP_ONNX_MAX_BYTES, &data, &n));
   const char *slash = strrchr(path, '/');
-  size_t len = slash ? (size_t)(slash - path) : 1;
-  char *dir = ep_alloc(ctx, len + 1);
-  ep_status st = dir ? EP_OK : EP_E_NOMEM;
-  if (dir) {
-    memcpy(dir, slash ? path : ".", len);
-    dir[len] = 0;
-    st = read_plain(ctx, path, dir, data, n, out);
+  dir = ep_strdup(ctx, slash ? path : ".");
+  if (!dir) {
+    st = EP_E_NOMEM;
+    goto done;
   }
+  if (slash) dir[slash - path] = 0;
+  st = read_plain(ctx, path, dir, data, n, out);
+done:
   ep_free(ctx, dir);
   ep_free(ctx, data);
-  return st;
+  return in_file(ctx, path, st);
 }

@@ -9,7 +9,6 @@
 #include "models/onnx_bytes.h"
 
 enum { MAX_DEPTH = 24 }; /* model > graph > node > attribute > graph > ... ; real files need less than 10 */
-#define MAX_EXTERNAL ((size_t)2 << 30)
 
 static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v) {
   *v = 0;
@@ -178,11 +177,22 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
   return true;
 }
 
-/* External data: a plain file name inside the model's folder. */
+/* A relative path none of whose parts is "..". */
+static bool is_inside(const char *p) {
+  if (!p || !*p || *p == '/') return false;
+  for (const char *part = p; part; part = strchr(part, '/')) {
+    part += *part == '/';
+    size_t n = strcspn(part, "/");
+    if (n == 2 && part[0] == '.' && part[1] == '.') return false;
+  }
+  return true;
+}
+
+/* External data: a file inside the model's folder. */
 static ep_status external(ep_ctx *ctx, const char *name, const char *dir, const Onnx__TensorProto *t, size_t bytes,
-                          uint8_t **file, const uint8_t **data) {
+                          uint8_t **data) {
   const char *location = NULL;
-  size_t offset = 0, length = bytes, n;
+  uint64_t offset = 0, length = bytes;
   const char *tensor = t->name ? t->name : "";
   for (size_t i = 0; i < t->n_external_data; i++) {
     const char *k = t->external_data[i]->key, *v = t->external_data[i]->value;
@@ -194,20 +204,18 @@ static ep_status external(ep_ctx *ctx, const char *name, const char *dir, const 
     else if (!strcmp(k, "length"))
       length = strtoull(v, NULL, 10);
   }
-  if (!dir || !location || !*location || location[0] == '/' || strstr(location, ".."))
+  if (!dir || !is_inside(location))
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data must lie in the model's folder", name, tensor);
+  if (length != bytes)
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data of %llu bytes, expected %zu", name, tensor,
+                   (unsigned long long)length, bytes);
   size_t len = strlen(dir) + strlen(location) + 2;
   char *path = ep_alloc(ctx, len);
   if (!path) return EP_E_NOMEM;
   snprintf(path, len, "%s/%s", dir, location);
-  ep_status st = ep_onnx_bytes_read(ctx, path, MAX_EXTERNAL, file, &n);
+  ep_status st = ep_onnx_bytes_range(ctx, path, offset, bytes, data);
   ep_free(ctx, path);
-  EP_TRY(st);
-  if (length != bytes || offset > n || n - offset < bytes)
-    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data of %zu bytes, expected %zu", name, tensor, n,
-                   bytes);
-  *data = *file + offset;
-  return EP_OK;
+  return st;
 }
 
 ep_status ep_onnx_wire_tensor(ep_arena *arena, const char *name, const char *dir, const Onnx__TensorProto *t,
@@ -219,6 +227,7 @@ ep_status ep_onnx_wire_tensor(ep_arena *arena, const char *name, const char *dir
     return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: tensor '%s': element type %d", name, tensor, t->data_type);
   if (t->n_dims > EP_MAX_RANK)
     return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: tensor '%s': rank %zu", name, tensor, t->n_dims);
+  if (t->segment) return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: tensor '%s' is stored in segments", name, tensor);
   out->shape.rank = (uint32_t)t->n_dims;
   for (size_t i = 0; i < t->n_dims; i++) out->shape.dim[i] = t->dims[i];
   out->n = ep_shape_count(&out->shape);
@@ -229,21 +238,18 @@ ep_status ep_onnx_wire_tensor(ep_arena *arena, const char *name, const char *dir
   /* Checked before anything is allocated: a few hostile bytes may claim a huge tensor. */
   if (!is_external && (t->has_raw_data ? t->raw_data.len != out->n * size : have != out->n))
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': data does not match its %zu elements", name, tensor, out->n);
+  uint8_t *file = NULL;
+  if (is_external) EP_TRY(external(ctx, name, dir, t, out->n * size, &file));
   double *f = NULL;
   int64_t *v = NULL;
   if (ep_dtype_is_float(out->dtype))
     out->f64 = f = EP_ARENA(arena, double, out->n + 1);
   else
     out->i64 = v = EP_ARENA(arena, int64_t, out->n + 1);
+  if (file && (f || v)) from_raw(t->data_type, file, out->n, f, v);
+  ep_free(ctx, file);
   if (!f && !v) return EP_E_NOMEM;
-  if (is_external) {
-    uint8_t *file = NULL;
-    const uint8_t *data = NULL;
-    ep_status st = external(ctx, name, dir, t, out->n * size, &file, &data);
-    if (st == EP_OK) from_raw(t->data_type, data, out->n, f, v);
-    ep_free(ctx, file);
-    return st;
-  }
+  if (is_external) return EP_OK;
   if (t->has_raw_data)
     from_raw(t->data_type, t->raw_data.data, out->n, f, v);
   else if (!from_typed(t, out->n, f, v))

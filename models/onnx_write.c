@@ -10,6 +10,7 @@
 #include <onnx/onnx.pb-c.h>
 
 #include "models/onnx.h"
+#include "models/ops/window.h"
 
 enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, OPSET = 13 };
 
@@ -241,7 +242,10 @@ static ep_status write_univar(writer *w, const ep_node *nd, char *out) {
   char *ins[3] = {value_name(w, nd->in[0]), ep_arena_strdup(&w->arena, ""), ep_arena_strdup(&w->arena, "")};
   uint32_t n_in = 1;
   Onnx__NodeProto *made;
-  if (!strcmp(u->name, "Clip"))
+  bool is_clip = !strcmp(u->name, "Clip"), is_leaky = !strcmp(u->name, "LeakyRelu");
+  if (!is_clip && !is_leaky && (u->param[0] != 0 || u->param[1] != 0))
+    return EP_FAIL(w->ctx, EP_E_UNSUPPORTED, "node '%s' (%s) cannot be exported", nd->name, u->name);
+  if (is_clip)
     for (uint32_t k = 0; k < 2; k++) {
       float limit = (float)u->param[k];
       if (!(limit > -INFINITY && limit < INFINITY)) continue;
@@ -249,7 +253,7 @@ static ep_status write_univar(writer *w, const ep_node *nd, char *out) {
       n_in = k + 2;
     }
   EP_TRY(node(w, u->name, n_in, ins, out, &made));
-  if (strcmp(u->name, "LeakyRelu") != 0) return EP_OK;
+  if (!is_leaky) return EP_OK;
   Onnx__AttributeProto *a;
   EP_TRY(attribute(w, made, "alpha", &a));
   a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
@@ -258,18 +262,54 @@ static ep_status write_univar(writer *w, const ep_node *nd, char *out) {
   return EP_OK;
 }
 
-/* Mul and Div of two variables: under their own shapes. */
-static ep_status write_general(writer *w, const ep_node *nd, char *out) {
+/* MaxPool of any windows: gathered side by side, short ones filled up with their first element, then a 1-D pool. */
+static ep_status write_max(writer *w, const ep_node *nd, char *out) {
+  const ep_max_windows *p = nd->param;
+  int64_t taps = 1, flat[2] = {1, (int64_t)p->n};
+  for (size_t i = 0; i < p->n; i++) {
+    assert(p->ptr[i + 1] > p->ptr[i]);
+    if (p->ptr[i + 1] - p->ptr[i] > taps) taps = p->ptr[i + 1] - p->ptr[i];
+  }
+  int64_t n = (int64_t)p->n * taps, line[3] = {1, 1, n};
+  int64_t *idx = EP_ARENA(&w->arena, int64_t, n);
+  if (!idx) return EP_E_NOMEM;
+  for (size_t i = 0; i < p->n; i++)
+    for (int64_t k = 0; k < taps; k++) {
+      bool is_in = p->ptr[i] + k < p->ptr[i + 1];
+      idx[(int64_t)i * taps + k] = p->col[p->ptr[i] + (is_in ? k : 0)];
+    }
+  Onnx__NodeProto *made;
+  char *ins[2] = {value_name(w, nd->in[0]), NULL}, *all = name_of(w, "windows"), *image = name_of(w, "image"),
+       *res = name_of(w, "max");
+  EP_TRY(tensor(w, "index", 1, &n, NULL, idx, &ins[1]));
+  EP_TRY(node(w, "Gather", 2, ins, all, &made));
+  EP_TRY(attr_int(w, made, "axis", 1));
+  EP_TRY(reshape(w, all, 3, line, image));
+  EP_TRY(node(w, "MaxPool", 1, &image, res, &made));
+  EP_TRY(attr_ints(w, made, "kernel_shape", 1, &taps));
+  EP_TRY(attr_ints(w, made, "strides", 1, &taps));
+  return reshape(w, res, 2, flat, out);
+}
+
+/* Products of two variables under their own shapes. */
+static ep_status write_pair(writer *w, const ep_node *nd, char *out) {
   int64_t flat[2] = {1, w->g->val[nd->out].n};
   char *ins[2], *res = name_of(w, "product");
-  if (nd->n_in != 2)
-    return EP_FAIL(w->ctx, EP_E_UNSUPPORTED, "node '%s' (%s) cannot be exported", nd->name, nd->op->onnx);
+  assert(nd->n_in == 2);
   for (uint32_t k = 0; k < 2; k++) {
     ins[k] = name_of(w, "operand");
     EP_TRY(reshape(w, value_name(w, nd->in[k]), nd->in_shape[k].rank, nd->in_shape[k].dim, ins[k]));
   }
   EP_TRY(node(w, nd->op->onnx, 2, ins, res, NULL));
   return reshape(w, res, 2, flat, out);
+}
+
+static ep_status write_general(writer *w, const ep_node *nd, char *out) {
+  const char *op = nd->op->onnx;
+  if (!strcmp(op, "MaxPool")) return write_max(w, nd, out);
+  if (nd->n_in == 2 && (!strcmp(op, "Mul") || !strcmp(op, "Div") || !strcmp(op, "MatMul")))
+    return write_pair(w, nd, out);
+  return EP_FAIL(w->ctx, EP_E_UNSUPPORTED, "node '%s' (%s) cannot be exported", nd->name, op);
 }
 
 static ep_status value_info(writer *w, ep_vid v, Onnx__ValueInfoProto **out) {

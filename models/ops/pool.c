@@ -1,4 +1,5 @@
 /* AveragePool, GlobalAveragePool, ReduceMean, ReduceSum (affine, sparse rows) and MaxPool (GENERAL). */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -60,6 +61,7 @@ static ep_status pool_setup(ep_op_build *b, ep_window *w, size_t *n_out, uint32_
         at += window_at(w, c, h, v, *col + at);
         (*ptr)[++o] = (uint32_t)at;
       }
+  assert(o == *n_out && at <= *n_out * taps);
   return EP_OK;
 }
 
@@ -143,20 +145,15 @@ static ep_status build_sum(ep_op_build *b) { return build_reduce(b, false); }
 
 /* ---- MaxPool ---- */
 
-typedef struct max_param {
-  size_t n;
-  const uint32_t *ptr, *col;
-} max_param;
-
 static void max_f32(const ep_node *nd, const float *const *x, float *y) {
-  const max_param *p = nd->param;
+  const ep_max_windows *p = nd->param;
   for (size_t i = 0; i < p->n; i++) {
     y[i] = x[0][p->col[p->ptr[i]]];
     for (uint32_t k = p->ptr[i] + 1; k < p->ptr[i + 1]; k++) y[i] = x[0][p->col[k]] > y[i] ? x[0][p->col[k]] : y[i];
   }
 }
 
-static uint32_t arg_max(const max_param *p, size_t i, const double *x) {
+static uint32_t arg_max(const ep_max_windows *p, size_t i, const double *x) {
   uint32_t best = p->col[p->ptr[i]];
   for (uint32_t k = p->ptr[i] + 1; k < p->ptr[i + 1]; k++)
     if (x[p->col[k]] > x[best]) best = p->col[k];
@@ -164,12 +161,12 @@ static uint32_t arg_max(const max_param *p, size_t i, const double *x) {
 }
 
 static void max_f64(const ep_node *nd, const double *const *x, double *y) {
-  const max_param *p = nd->param;
+  const ep_max_windows *p = nd->param;
   for (size_t i = 0; i < p->n; i++) y[i] = x[0][arg_max(p, i, x[0])];
 }
 
 static void max_backward(const ep_node *nd, const double *const *x, const double *gy, double *const *gx) {
-  const max_param *p = nd->param;
+  const ep_max_windows *p = nd->param;
   for (size_t i = 0; i < p->n; i++) gx[0][arg_max(p, i, x[0])] += gy[i];
 }
 
@@ -178,11 +175,11 @@ static void max_box(const ep_node *nd, const double *const *lo, const double *co
   max_f64(nd, hi, yhi);
 }
 
-/* Lower: the input j with the largest lower bound, y >= x_j. Upper: the same input when no other can exceed it, else the
- * constant max hi. Slopes 1 and 0: nothing is rounded. */
+/* Lower: the input j with the largest lower bound, y >= x_j. Upper: the same input when no other can exceed it, else
+ * the constant max hi. Slopes 1 and 0: nothing is rounded. */
 static ep_status max_relax(const ep_node *nd, const double *const *lo, const double *const *hi, ep_arena *arena,
                            ep_linear_pair *out) {
-  const max_param *p = nd->param;
+  const ep_max_windows *p = nd->param;
   uint32_t n = (uint32_t)p->n, n_in = (uint32_t)ep_shape_count(&nd->in_shape[0]);
   uint32_t *ptr = EP_ARENA(arena, uint32_t, n + 1u), *col = EP_ARENA(arena, uint32_t, n + 1u);
   double *wl = EP_ARENA(arena, double, n + 1u), *wu = EP_ARENA(arena, double, n + 1u);
@@ -212,9 +209,9 @@ static ep_status build_max(ep_op_build *b) {
   EP_TRY(pool_setup(b, &w, &n, &ptr, &col));
   for (size_t i = 0; i < n; i++)
     if (ptr[i] == ptr[i + 1]) return OP_FAIL(b, EP_E_UNSUPPORTED, "a window lies wholly in the padding");
-  max_param *p = EP_ARENA(b->arena, max_param, 1);
+  ep_max_windows *p = EP_ARENA(b->arena, ep_max_windows, 1);
   if (!p) return EP_E_NOMEM;
-  *p = (max_param){n, ptr, col};
+  *p = (ep_max_windows){n, ptr, col};
   b->param = p;
   b->low.cls = EP_GENERAL;
   b->low.is.general = (ep_general){max_f32, max_f64, max_backward, max_box, max_relax};
