@@ -8,6 +8,7 @@
 #include "models/onnx.h"
 #include "verifier/branching.h"
 #include "verifier/cli.h"
+#include "verifier/cli_robust.h"
 #include "verifier/report.h"
 #include "verifier/vnnlib.h"
 #include "verifier/watch.h"
@@ -154,6 +155,10 @@ done:
 static ep_status query_from_file(job *j, ep_query **out) {
   return ep_vnnlib_read(j->cli->ctx, j->session.property, out);
 }
+
+static ep_status query_from_flags(job *j, ep_query **out) { return ep_cli_robust_query(j->cli, j->graph, out); }
+
+ep_status ep_cli_robust(ep_cli *cli, int *exit_code) { return run_query(cli, NULL, query_from_flags, exit_code); }
 
 ep_status ep_cli_verify(ep_cli *cli, int *exit_code) { return run_query(cli, cli->arg[1], query_from_file, exit_code); }
 

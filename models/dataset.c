@@ -1,0 +1,212 @@
+#include "models/dataset.h"
+
+#include <errno.h>
+#include <math.h>
+#include <png.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/onnx_bytes.h"
+
+#define MAX_FILE ((size_t)1 << 30)
+
+static ep_status take(ep_ctx *ctx, size_t n, ep_sample *out) {
+  out->n = n;
+  out->channels = 1;
+  out->x = ep_calloc(ctx, n + 1, sizeof *out->x);
+  return out->x ? EP_OK : EP_E_NOMEM;
+}
+
+/* Bytes per element of an IDX type, 0 = unknown. */
+static size_t idx_size(uint8_t type) {
+  switch (type) {
+  case 0x08:
+  case 0x09:
+    return 1;
+  case 0x0b:
+    return 2;
+  case 0x0c:
+  case 0x0d:
+    return 4;
+  case 0x0e:
+    return 8;
+  default:
+    return 0;
+  }
+}
+
+static uint64_t big_endian(const uint8_t *p, size_t n) {
+  uint64_t v = 0;
+  for (size_t i = 0; i < n; i++) v = v << 8 | p[i];
+  return v;
+}
+
+static double idx_value(uint8_t type, const uint8_t *p) {
+  uint64_t v = big_endian(p, idx_size(type));
+  switch (type) {
+  case 0x09:
+    return (int8_t)v;
+  case 0x0b:
+    return (int16_t)v;
+  case 0x0c:
+    return (int32_t)v;
+  case 0x0d: {
+    uint32_t u = (uint32_t)v;
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+  }
+  case 0x0e: {
+    double d;
+    memcpy(&d, &v, sizeof d);
+    return d;
+  }
+  default:
+    return (double)v;
+  }
+}
+
+/* Entry `index` of IDX bytes: magic 0 0 type rank, big-endian sizes, row-major data. */
+static ep_status idx_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t index, ep_sample *out) {
+  size_t rank = n >= 4 ? p[3] : 0, size = n >= 4 ? idx_size(p[2]) : 0, per = 1;
+  if (n < 4 || p[0] || p[1] || !size || !rank || rank > 8 || n < 4 + 4 * rank)
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: not an IDX file", path);
+  size_t count = (size_t)big_endian(p + 4, 4);
+  for (size_t i = 1; i < rank; i++) {
+    size_t d = (size_t)big_endian(p + 4 + 4 * i, 4);
+    if (!d || per > MAX_FILE / d) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: bad IDX sizes", path);
+    per *= d;
+  }
+  if (index >= count) return EP_FAIL(ctx, EP_E_OPTION, "%s: entry %zu of %zu", path, index, count);
+  size_t at = 4 + 4 * rank;
+  if (per * size > n || index > (n - at) / (per * size) || n - at - index * per * size < per * size)
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: truncated IDX file", path);
+  EP_TRY(take(ctx, per, out));
+  for (size_t i = 0; i < per; i++) out->x[i] = idx_value(p[2], p + at + (index * per + i) * size);
+  return EP_OK;
+}
+
+/* NPY versions 1 to 3, C order, |u1 <f4 <f8. */
+static ep_status npy_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t index, size_t expected,
+                           ep_sample *out) {
+  if (n < 12 || memcmp(p, "\x93NUMPY", 6) != 0) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: not an .npy file", path);
+  size_t wide = p[6] >= 2 ? 4 : 2, len = 0;
+  for (size_t i = 0; i < wide; i++) len |= (size_t)p[8 + i] << (8 * i);
+  if (len > n - 8 - wide || len > 65535) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: truncated .npy header", path);
+  char *head = ep_alloc(ctx, len + 1);
+  if (!head) return EP_E_NOMEM;
+  memcpy(head, p + 8 + wide, len);
+  head[len] = 0;
+  bool f4 = strstr(head, "<f4"), f8 = strstr(head, "<f8"), u1 = strstr(head, "|u1");
+  bool is_c = !strstr(head, "'fortran_order': True");
+  ep_free(ctx, head);
+  if (!(f4 || f8 || u1) || !is_c)
+    return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: expected float32, float64 or uint8 values in C order", path);
+  size_t size = f8 ? 8 : f4 ? 4 : 1, at = 8 + wide + len, total = (n - at) / size, per = expected ? expected : total;
+  if (!per || total % per || index >= total / per)
+    return EP_FAIL(ctx, EP_E_SHAPE, "%s: %zu values, expected entries of %zu", path, total, per);
+  EP_TRY(take(ctx, per, out));
+  for (size_t i = 0; i < per; i++) {
+    const uint8_t *q = p + at + (index * per + i) * size;
+    float f;
+    if (f8)
+      memcpy(&out->x[i], q, 8);
+    else if (f4) {
+      memcpy(&f, q, 4);
+      out->x[i] = f;
+    } else
+      out->x[i] = *q;
+  }
+  return EP_OK;
+}
+
+/* Line `index` of a CSV file. */
+static ep_status csv_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t index, ep_sample *out) {
+  char *text = ep_alloc(ctx, n + 1), *line;
+  if (!text) return EP_E_NOMEM;
+  memcpy(text, p, n);
+  text[n] = 0;
+  line = text;
+  for (size_t k = 0; k < index && line; k++) {
+    line = strchr(line, '\n');
+    if (line) line++;
+  }
+  ep_status st = EP_OK;
+  size_t count = 1;
+  for (char *c = line; c && *c && *c != '\n'; c++) count += *c == ',';
+  if (!line || !*line || *line == '\n') st = EP_FAIL(ctx, EP_E_OPTION, "%s: no line %zu", path, index + 1);
+  if (st == EP_OK) st = take(ctx, count, out);
+  for (size_t i = 0; st == EP_OK && i < count; i++) {
+    char *end;
+    out->x[i] = strtod(line, &end);
+    if (end == line || (*end != ',' && *end != '\n' && *end != '\r' && *end))
+      st = EP_FAIL(ctx, EP_E_SYNTAX, "%s:%zu: field %zu is not a number", path, index + 1, i + 1);
+    line = *end ? end + 1 : end;
+  }
+  ep_free(ctx, text);
+  return st;
+}
+
+/* 8-bit grey or RGB through libpng's simplified reader; interleaved pixels become channel planes. */
+static ep_status png_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, ep_sample *out) {
+  png_image im;
+  memset(&im, 0, sizeof im);
+  im.version = PNG_IMAGE_VERSION;
+  if (!png_image_begin_read_from_memory(&im, p, n)) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: %s", path, im.message);
+  bool is_color = (im.format & PNG_FORMAT_FLAG_COLOR) != 0;
+  size_t ch = is_color ? 3 : 1, pixels = (size_t)im.width * im.height;
+  im.format = is_color ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
+  ep_status st =
+      pixels && pixels <= ((size_t)1 << 26) ? EP_OK : EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: image too large", path);
+  uint8_t *buf = st == EP_OK ? ep_alloc(ctx, pixels * ch) : NULL;
+  if (st == EP_OK && !buf) st = EP_E_NOMEM;
+  if (st == EP_OK && !png_image_finish_read(&im, NULL, buf, 0, NULL))
+    st = EP_FAIL(ctx, EP_E_SYNTAX, "%s: %s", path, im.message);
+  if (st == EP_OK) st = take(ctx, pixels * ch, out);
+  for (size_t i = 0; st == EP_OK && i < pixels; i++)
+    for (size_t c = 0; c < ch; c++) out->x[c * pixels + i] = buf[i * ch + c];
+  if (st == EP_OK) out->channels = (uint32_t)ch;
+  png_image_free(&im);
+  ep_free(ctx, buf);
+  return st;
+}
+
+static bool has_suffix(const char *s, const char *suffix) {
+  size_t n = strlen(s), k = strlen(suffix);
+  return n > k && !strcmp(s + n - k, suffix);
+}
+
+ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_expected, ep_sample *out) {
+  uint8_t *p;
+  size_t n;
+  *out = (ep_sample){0};
+  EP_TRY(ep_onnx_bytes_read(ctx, path, MAX_FILE, &p, &n));
+  ep_status st;
+  if (has_suffix(path, ".npy"))
+    st = npy_entry(ctx, path, p, n, index, n_expected, out);
+  else if (has_suffix(path, ".csv"))
+    st = csv_entry(ctx, path, p, n, index, out);
+  else if (has_suffix(path, ".png"))
+    st = png_entry(ctx, path, p, n, out);
+  else
+    st = idx_entry(ctx, path, p, n, index, out);
+  ep_free(ctx, p);
+  if (st == EP_OK && n_expected && out->n != n_expected)
+    st = EP_FAIL(ctx, EP_E_SHAPE, "%s: %zu values, the network takes %zu", path, out->n, n_expected);
+  for (size_t i = 0; st == EP_OK && i < out->n; i++)
+    if (!isfinite(out->x[i])) st = EP_FAIL(ctx, EP_E_SYNTAX, "%s: value %zu is not finite", path, i);
+  if (st != EP_OK) {
+    ep_free(ctx, out->x);
+    *out = (ep_sample){0};
+  }
+  return st;
+}
+
+ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t *out) {
+  ep_sample s;
+  EP_TRY(ep_dataset_read(ctx, path, index, 1, &s));
+  *out = (uint32_t)s.x[0];
+  ep_free(ctx, s.x);
+  return EP_OK;
+}

@@ -1,0 +1,22 @@
+/* Inputs from files: one sample of an IDX data set (optionally gzipped), a NumPy .npy array, a CSV line, or a PNG
+ * image, as raw float64 values in the order the network expects (channels first for images). */
+#ifndef EP_MODELS_DATASET_H
+#define EP_MODELS_DATASET_H
+
+#include "kernels/status.h"
+
+/* One sample; `x` is the caller's (ep_free). */
+typedef struct ep_sample {
+  size_t n;
+  double *x;
+  uint32_t channels; /* 1 where the file does not say */
+} ep_sample;
+
+/* Reads entry `index` of `path`; the kind follows from the suffix (.npy, .csv, .png; anything else is IDX). For .npy a
+ * first dimension beyond the sample's rank counts as the entries when `n_expected` fits; n_expected 0 = whatever is
+ * there. One clear line for every file that does not fit. */
+ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_expected, ep_sample *out);
+/* Label number `index` of an IDX label file. */
+ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t *out);
+
+#endif

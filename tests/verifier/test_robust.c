@@ -1,0 +1,91 @@
+/* Robustness queries from flags: the box contains the exact ball, witnesses stay inside it, one polytope per class. */
+#include "tests/ep_test.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "verifier/robust.h"
+
+static void ball_is_cut_normalised_and_rounded_both_ways(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  double x[4] = {0, 255, 51, 128}, mean[2] = {0.1, 0.5}, std[2] = {0.3, -0.25};
+  ep_robust r = {.n = 4,
+                 .x = x,
+                 .n_y = 3,
+                 .label = 1,
+                 .target = -1,
+                 .epsilon = 0.1,
+                 .scale = 255,
+                 .clip_lo = 0,
+                 .clip_hi = 1,
+                 .n_channel = 2,
+                 .mean = mean,
+                 .std = std};
+  ep_query *q;
+  assert_int_equal(ep_robust_query(ctx, &r, "t", &q), EP_OK);
+  const ep_input_box *b = &q->box[0];
+  for (int i = 0; i < 4; i++) {
+    long double v = (long double)x[i] / 255, lo = fmaxl(v - 0.1L, 0), hi = fminl(v + 0.1L, 1);
+    long double m = mean[i / 2], s = std[i / 2], a = (lo - m) / s, z = (hi - m) / s;
+    if (s < 0) {
+      long double t = a;
+      a = z;
+      z = t;
+    }
+    assert_true(b->lo[i] <= a + 1e-18L && b->lo_in[i] >= a - 1e-18L && fabs(b->lo_in[i] - b->lo[i]) < 1e-14);
+    assert_true(b->hi[i] >= z - 1e-18L && b->hi_in[i] <= z + 1e-18L && b->lo_in[i] < b->hi_in[i]);
+  }
+  assert_int_equal(b->n_poly, 2);
+  /* Y_1 - Y_0 <= 0: a tie is a violation. */
+  assert_int_equal(b->poly[0].row[0].var[0], 1);
+  assert_int_equal(b->poly[0].row[0].var[1], 0);
+  assert_true(b->poly[0].row[0].coef[0] == 1 && b->poly[0].row[0].coef[1] == -1 && !b->poly[0].row[0].is_strict);
+  ep_query_destroy(q);
+  r.target = 2;
+  assert_int_equal(ep_robust_query(ctx, &r, "t", &q), EP_OK);
+  assert_int_equal(q->box[0].n_poly, 1);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+static void nonsense_is_refused(void **state) {
+  (void)state;
+  double x[2] = {0.5, 2}, zero = 0, one = 1;
+  const ep_robust good = {.n = 2,
+                          .x = x,
+                          .n_y = 2,
+                          .label = 0,
+                          .target = -1,
+                          .epsilon = 0.1,
+                          .scale = 1,
+                          .clip_lo = -INFINITY,
+                          .clip_hi = INFINITY,
+                          .n_channel = 1,
+                          .mean = &zero,
+                          .std = &one};
+  ep_robust bad[6] = {good, good, good, good, good, good};
+  bad[0].epsilon = -1;
+  bad[1].label = 2;
+  bad[2].target = 0;
+  bad[3].std = &zero;
+  bad[4].clip_hi = 1; /* x[1] lies outside */
+  bad[5].n_y = 1;
+  for (int i = 0; i < 6; i++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_query *q = NULL;
+    assert_int_not_equal(ep_robust_query(ctx, &bad[i], "t", &q), EP_OK);
+    assert_null(q);
+    assert_true(ep_ctx_error(ctx).text[0]);
+    assert_int_equal(ep_ctx_memory_used(ctx), 0);
+    ep_ctx_destroy(ctx);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(ball_is_cut_normalised_and_rounded_both_ways),
+      cmocka_unit_test(nonsense_is_refused),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
