@@ -81,7 +81,7 @@ static int compare_magnitude(const char *s, double d) {
 /* The same in 128-bit integers for literals of at most 19 digits, which are nearly all: with d = M*2^E and the literal
  * m*10^e, compares m*5^e*2^(e-E) with M (powers of five on the other side when e < 0). False when they do not fit. */
 static bool compare_short(const char *s, double d, int *out) {
-  char lit[20];
+  char lit[MAX_LITERAL]; /* room for all digits: a cut number would look round */
   long point;
   size_t n = normalise(s, lit, sizeof lit, &point);
   if (!n || n > 19 || d == 0) return false;

@@ -102,8 +102,9 @@ ep_status ep_query_builder_box4(ep_query_builder *b, const double *lo, const dou
     if (!(fabs(lo[i]) < INFINITY && fabs(hi[i]) < INFINITY))
       return EP_FAIL(b->ctx, EP_E_SYNTAX, "input X_%zu is not bounded on both sides", i);
     box.is_empty |= lo[i] > hi[i];
-    /* No double inside the exact interval: the nearest one stands in (documented in query.h). */
+    /* No double inside, and not known to hold any number: searches get a finite point, but never a counterexample. */
     if (m[2 * n + i] > m[3 * n + i]) {
+      box.is_proof_only = true;
       double mid = 0.5 * lo[i] + 0.5 * hi[i];
       m[2 * n + i] = m[3 * n + i] = mid < lo[i] ? lo[i] : mid > hi[i] ? hi[i] : mid;
     }

@@ -30,6 +30,7 @@ typedef struct ep_input_box {
   const double *lo, *hi;       /* [n_x] outward: contain the exact set */
   const double *lo_in, *hi_in; /* [n_x] inward; the nearest double where the exact interval holds no double */
   bool is_empty;               /* contradictory bounds: contributes nothing */
+  bool is_proof_only;          /* lo_in > hi_in somewhere (a double stands in): no point of it may be called sat */
   uint32_t n_poly;
   const ep_polytope *poly;
 } ep_input_box;

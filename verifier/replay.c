@@ -35,7 +35,7 @@ ep_status ep_replay(const ep_graph *g, const ep_query *q, uint32_t box, const do
                     bool *is_sat) {
   const ep_input_box *b = &q->box[box];
   *is_sat = false;
-  if (b->is_empty) return EP_OK;
+  if (b->is_empty || b->is_proof_only) return EP_OK;
   ep_scratch_mark m = ep_scratch_save(s);
   ep_status st = EP_E_NOMEM;
   double *xf = EP_SCRATCH(s, double, q->n_x + 1u);

@@ -8,16 +8,10 @@
 #include <string.h>
 
 #include "verifier/decimal.h"
+#include "verifier/vnnlib_box.h"
 #include "verifier/vnnlib_lex.h"
 
-/* sum coef*var + c <= 0, or < 0. Variables: even = X_(v/2), odd = Y_(v/2). */
-typedef struct atom {
-  uint32_t n;
-  uint32_t *var;
-  ep_itv *coef;
-  ep_itv c;
-  bool is_strict;
-} atom;
+typedef ep_vnn_atom atom;
 
 /* A conjunction: the atoms of one disjunct of one assertion. */
 typedef struct conj {
@@ -36,6 +30,7 @@ typedef struct linear {
   uint32_t *var;
   ep_itv *coef;
   ep_itv c;
+  const char *literal; /* the text of a lone number that is no double */
 } linear;
 
 typedef struct parser {
@@ -142,6 +137,17 @@ static ep_status add_scaled(parser *p, linear *l, const linear *m, ep_itv k) {
   return EP_OK;
 }
 
+static ep_status negated(parser *p, const char *literal, const char **out) {
+  size_t n = strlen(literal);
+  char *t = ep_arena_alloc(&p->arena, n + 2, 1);
+  if (!t) return EP_E_NOMEM;
+  bool is_signed = *literal == '-' || *literal == '+';
+  t[0] = *literal == '-' ? '+' : '-';
+  memcpy(t + 1, literal + is_signed, n + 1 - is_signed);
+  *out = t;
+  return EP_OK;
+}
+
 static ep_status term(parser *p, unsigned depth, linear *out);
 
 static ep_status compound_term(parser *p, unsigned depth, linear *out) {
@@ -174,10 +180,14 @@ static ep_status compound_term(parser *p, unsigned depth, linear *out) {
     }
   }
   if (!k) return FAIL(p, "'%c' without arguments", op);
+  if (op == '/' && k == 1) return FAIL(p, "'/' needs two arguments");
   if (op == '-' && k == 1) {
     linear a = *out;
     *out = (linear){0};
     EP_TRY(add_scaled(p, out, &a, ep_itv_point(-1)));
+    if (a.literal) EP_TRY(negated(p, a.literal, &out->literal));
+  } else if (k > 1) {
+    out->literal = NULL;
   }
   return expect(p, EP_TOK_CLOSE, "')'");
 }
@@ -196,6 +206,9 @@ static ep_status term(parser *p, unsigned depth, linear *out) {
     EP_TRY(add_var(p, out, v, ep_itv_point(1)));
   } else if (!ep_decimal_parse(p->lex.text, &out->c)) {
     return FAIL(p, "expected a variable or a number, found '%.60s'", found(p));
+  } else if (out->c.lo != out->c.hi) {
+    out->literal = ep_arena_strdup(&p->arena, p->lex.text);
+    if (!out->literal) return EP_E_NOMEM;
   }
   return next(p);
 }
@@ -227,7 +240,11 @@ static ep_status atom_of(parser *p, const linear *a, const linear *b, bool is_st
     l.var[n] = l.var[i];
     l.coef[n++] = l.coef[i];
   }
-  *out = (atom){n, l.var, l.coef, l.c, is_strict};
+  /* Only "variable against number" keeps the number's text. */
+  const linear *var = a->n ? a : b, *num = a->n ? b : a;
+  bool is_plain = n == 1 && !num->n && var->n == 1 && var->coef[0].lo == 1 && var->coef[0].hi == 1 && var->c.lo == 0 &&
+                  var->c.hi == 0;
+  *out = (atom){n, l.var, l.coef, l.c, is_plain ? num->literal : NULL, is_strict};
   return EP_OK;
 }
 
@@ -338,27 +355,6 @@ static ep_status command(parser *p) {
 
 /* ---- normal form ---- */
 
-typedef struct box4 {
-  double *lo, *hi, *lo_in, *hi_in;
-} box4;
-
-static bool is_box_atom(const atom *a) { return a->n == 1 && !(a->var[0] & 1); }
-
-/* coef*x + c <= 0 narrows one coordinate. */
-static void narrow(const atom *a, const box4 *b) {
-  uint32_t i = a->var[0] / 2;
-  ep_itv bound = ep_decimal_div((ep_itv){-a->c.hi, -a->c.lo}, a->coef[0]);
-  if (a->coef[0].lo > 0) { /* x <= bound */
-    double in = a->is_strict && bound.lo == bound.hi ? ep_dn(bound.lo) : bound.lo;
-    b->hi[i] = fmin(b->hi[i], bound.hi);
-    b->hi_in[i] = fmin(b->hi_in[i], in);
-  } else {
-    double in = a->is_strict && bound.lo == bound.hi ? ep_up(bound.hi) : bound.hi;
-    b->lo[i] = fmax(b->lo[i], bound.lo);
-    b->lo_in[i] = fmax(b->lo_in[i], in);
-  }
-}
-
 /* Variable-free atoms are decided here: 1 true, 0 false, -1 cannot be told. */
 static int decide(const atom *a) {
   if (a->c.hi < 0 || (!a->is_strict && a->c.hi == 0)) return 1;
@@ -374,36 +370,22 @@ static ep_status emit_row(parser *p, ep_query_builder *qb, const atom *a) {
     var[i] = a->var[i] & 1 ? a->var[i] / 2 : p->n_y + a->var[i] / 2;
     coef[i] = 0.5 * a->coef[i].lo + 0.5 * a->coef[i].hi;
     if (a->coef[i].lo == a->coef[i].hi) continue;
+    if (a->coef[i].lo <= 0 && a->coef[i].hi >= 0)
+      return EP_FAIL(p->ctx, EP_E_UNSUPPORTED, "%s: a coefficient of %c_%u cannot be told from zero", p->lex.name,
+                     a->var[i] & 1 ? 'Y' : 'X', a->var[i] / 2);
     double off = ep_up(fmax(ep_sub_up(a->coef[i].hi, coef[i]), ep_sub_up(coef[i], a->coef[i].lo)) / fabs(coef[i]));
     rel = fmax(rel, off);
   }
   return ep_query_builder_row_itv(qb, a->n, var, coef, rel, (ep_itv){-a->c.hi, -a->c.lo}, a->is_strict);
 }
 
-static ep_status box_alloc(parser *p, box4 *b) {
-  double *m = EP_ARENA(&p->arena, double, 4 * (size_t)p->n_x + 1);
-  if (!m) return EP_E_NOMEM;
-  *b = (box4){m, m + p->n_x, m + 2 * (size_t)p->n_x, m + 3 * (size_t)p->n_x};
-  for (uint32_t i = 0; i < p->n_x; i++) {
-    b->lo[i] = b->lo_in[i] = -INFINITY;
-    b->hi[i] = b->hi_in[i] = INFINITY;
-  }
-  return EP_OK;
-}
-
 /* A distinct box and the disjuncts that lie in it, in order of appearance. */
 typedef struct group {
   uint64_t hash;
-  box4 b;
+  ep_vnn_box b;
   uint32_t first, last; /* list of conjuncts through `next` */
   uint32_t next_in_slot;
 } group;
-
-static uint64_t hash_bytes(uint64_t h, const void *data, size_t n) {
-  const uint8_t *p = data;
-  for (size_t i = 0; i < n; i++) h = (h ^ p[i]) * 1099511628211u;
-  return h;
-}
 
 typedef struct grouping {
   group *g;
@@ -413,15 +395,14 @@ typedef struct grouping {
   uint32_t *next; /* [conjuncts] next conjunct of the same group, UINT32_MAX = last */
 } grouping;
 
-static ep_status into_group(parser *p, grouping *gr, const box4 *b, uint32_t conjunct) {
-  size_t bytes = 4 * (size_t)p->n_x * sizeof(double);
-  uint64_t h = hash_bytes(1469598103934665603u, b->lo, bytes);
+static ep_status into_group(parser *p, grouping *gr, const ep_vnn_box *b, uint32_t conjunct) {
+  uint64_t h = ep_vnn_box_hash(b);
   uint32_t *slot = &gr->slot[h & (gr->n_slot - 1)];
   gr->next[conjunct] = UINT32_MAX;
   for (uint32_t k = *slot; k; k = gr->g[k - 1].next_in_slot) {
     assert(gr->g && k <= gr->n);
     group *g = &gr->g[k - 1];
-    if (g->hash != h || memcmp(g->b.lo, b->lo, bytes) != 0) continue;
+    if (g->hash != h || !ep_vnn_box_is_equal(&g->b, b)) continue;
     gr->next[g->last] = conjunct;
     g->last = conjunct;
     return EP_OK;
@@ -429,14 +410,14 @@ static ep_status into_group(parser *p, grouping *gr, const box4 *b, uint32_t con
   EP_TRY(grow(p, (void **)&gr->g, &gr->cap, gr->n, sizeof *gr->g));
   group *g = &gr->g[gr->n++];
   *g = (group){.hash = h, .first = conjunct, .last = conjunct, .next_in_slot = *slot};
-  EP_TRY(box_alloc(p, &g->b));
-  memcpy(g->b.lo, b->lo, bytes);
+  EP_TRY(ep_vnn_box_init(&p->arena, p->n_x, &g->b));
+  ep_vnn_box_copy(b, &g->b);
   *slot = gr->n;
   return EP_OK;
 }
 
 /* All assertions as one DNF over a base box: assertions of one conjunct narrow the base directly. */
-static ep_status combine(parser *p, box4 *base, conj *shared, dnf *all, bool *is_false) {
+static ep_status combine(parser *p, ep_vnn_box *base, conj *shared, dnf *all, bool *is_false) {
   conj empty = {0};
   EP_TRY(push_conj(p, all, &empty));
   for (size_t i = 0; i < p->n_assert; i++) {
@@ -449,8 +430,8 @@ static ep_status combine(parser *p, box4 *base, conj *shared, dnf *all, bool *is
       const atom *a = &d->c[0].a[k];
       if (a->n == 0 && decide(a) == 0)
         *is_false = true;
-      else if (is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0))
-        narrow(a, base);
+      else if (ep_vnn_bounds_input(a))
+        ep_vnn_box_narrow(base, a);
       else
         EP_TRY(push_atom(p, shared, a));
     }
@@ -461,14 +442,13 @@ static ep_status combine(parser *p, box4 *base, conj *shared, dnf *all, bool *is
 static ep_status emit_rows(parser *p, ep_query_builder *qb, const conj *c, bool skip_box) {
   for (uint32_t k = 0; k < c->n; k++) {
     const atom *a = &c->a[k];
-    bool is_box = is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0);
-    if ((skip_box && is_box) || (a->n == 0 && decide(a) == 1)) continue;
+    if ((skip_box && ep_vnn_bounds_input(a)) || (a->n == 0 && decide(a) == 1)) continue;
     EP_TRY(emit_row(p, qb, a));
   }
   return EP_OK;
 }
 
-static ep_status check_bounded(parser *p, const box4 *b) {
+static ep_status check_bounded(parser *p, const ep_vnn_box *b) {
   for (uint32_t i = 0; i < p->n_x; i++)
     if (b->lo[i] == -INFINITY || b->hi[i] == INFINITY)
       return EP_FAIL(p->ctx, EP_E_SYNTAX, "%s: input X_%u has no %s bound", p->lex.name, i,
@@ -477,12 +457,12 @@ static ep_status check_bounded(parser *p, const box4 *b) {
 }
 
 static ep_status normalise(parser *p, ep_query_builder *qb) {
-  box4 base, box;
+  ep_vnn_box base, box;
   conj shared = {0};
   dnf all = {0};
   bool is_false = false;
-  EP_TRY(box_alloc(p, &base));
-  EP_TRY(box_alloc(p, &box));
+  EP_TRY(ep_vnn_box_init(&p->arena, p->n_x, &base));
+  EP_TRY(ep_vnn_box_init(&p->arena, p->n_x, &box));
   EP_TRY(combine(p, &base, &shared, &all, &is_false));
   grouping gr = {.n_slot = 64};
   while (gr.n_slot < 2 * (size_t)all.n) gr.n_slot *= 2;
@@ -490,16 +470,17 @@ static ep_status normalise(parser *p, ep_query_builder *qb) {
   gr.next = EP_ARENA(&p->arena, uint32_t, all.n + 1u);
   if (!gr.slot || !gr.next) return EP_E_NOMEM;
   for (uint32_t i = 0; i < all.n; i++) {
-    memcpy(box.lo, base.lo, 4 * (size_t)p->n_x * sizeof(double));
+    ep_vnn_box_copy(&base, &box);
     bool is_dead = is_false;
     for (uint32_t k = 0; k < all.c[i].n; k++) {
       const atom *a = &all.c[i].a[k];
       if (a->n == 0 && decide(a) == 0)
         is_dead = true;
-      else if (is_box_atom(a) && (a->coef[0].lo > 0 || a->coef[0].hi < 0))
-        narrow(a, &box);
+      else if (ep_vnn_bounds_input(a))
+        ep_vnn_box_narrow(&box, a);
     }
     EP_TRY(check_bounded(p, &box));
+    ep_vnn_box_settle(&box);
     if (!is_dead) EP_TRY(into_group(p, &gr, &box, i));
   }
   for (uint32_t k = 0; k < gr.n; k++) {

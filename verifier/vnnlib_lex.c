@@ -49,7 +49,12 @@ static int peek(ep_lex *l, ep_status *st) {
   if (l->at < l->end) return *l->at;
   if (!l->gz) return -1;
   int n = gzread(l->gz, l->buf, CHUNK);
-  if (n < 0) *st = EP_FAIL(l->ctx, EP_E_SYNTAX, "%s: damaged or truncated gzip data", l->name);
+  if (n < 0) {
+    int err, cause = errno;
+    gzerror(l->gz, &err);
+    *st = err == Z_ERRNO ? EP_FAIL(l->ctx, EP_E_IO, "%s: %s", l->name, strerror(cause))
+                         : EP_FAIL(l->ctx, EP_E_SYNTAX, "%s: damaged or truncated gzip data", l->name);
+  }
   if (n == 0) {
     int err;
     gzerror(l->gz, &err);
@@ -73,6 +78,25 @@ static void take(ep_lex *l) {
 
 static bool is_space(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v'; }
 
+/* "..." or |...|, delimiters included: one token, whatever brackets it holds. */
+static ep_status quoted(ep_lex *l, int quote) {
+  ep_status st = EP_OK;
+  size_t n = 0;
+  int c = quote;
+  do {
+    if (n == EP_LEX_MAX_TOKEN) return ep_lex_fail(l, EP_E_SYNTAX, "token longer than %u characters", EP_LEX_MAX_TOKEN);
+    l->text[n++] = c >= 32 && c <= 126 ? (char)c : '?'; /* error messages stay one line */
+    take(l);
+    c = peek(l, &st);
+  } while (c >= 0 && c != quote);
+  if (st != EP_OK) return st;
+  if (c < 0) return ep_lex_fail(l, EP_E_SYNTAX, "expected closing %c, found end of file", quote);
+  take(l);
+  l->text[n] = 0;
+  l->tok = EP_TOK_ATOM;
+  return EP_OK;
+}
+
 ep_status ep_lex_next(ep_lex *l) {
   ep_status st = EP_OK;
   int c;
@@ -92,10 +116,12 @@ ep_status ep_lex_next(ep_lex *l) {
   }
   if (c == '(' || c == ')') {
     l->tok = c == '(' ? EP_TOK_OPEN : EP_TOK_CLOSE;
-    snprintf(l->text, sizeof l->text, "%c", c);
+    l->text[0] = (char)c;
+    l->text[1] = 0;
     take(l);
     return EP_OK;
   }
+  if (c == '"' || c == '|') return quoted(l, c);
   size_t n = 0;
   while ((c = peek(l, &st)) >= 0 && !is_space(c) && c != '(' && c != ')' && c != ';') {
     if (c < 32 || c > 126) return ep_lex_fail(l, EP_E_SYNTAX, "byte 0x%02x is not text", (unsigned)c);

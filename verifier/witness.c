@@ -1,5 +1,6 @@
 #include "verifier/witness.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -62,6 +63,7 @@ static ep_status read_pair(ep_lex *l, uint32_t n_x, uint32_t n_y, double *x, dou
   char *end;
   EP_TRY(ep_lex_next(l));
   bool is_x = l->text[0] == 'X', is_var = l->tok == EP_TOK_ATOM && (is_x || l->text[0] == 'Y') && l->text[1] == '_';
+  is_var = is_var && isdigit((unsigned char)l->text[2]);
   unsigned long i = is_var ? strtoul(l->text + 2, &end, 10) : 0;
   if (!is_var || *end || i >= (is_x ? n_x : n_y))
     return ep_lex_fail(l, EP_E_SYNTAX, "expected a variable of the property, found '%.40s'", l->text);
@@ -86,6 +88,8 @@ static ep_status read_all(ep_lex *l, uint32_t n_x, uint32_t n_y, double *x, doub
     EP_TRY(ep_lex_next(l));
   }
   if (l->tok != EP_TOK_CLOSE) return ep_lex_fail(l, EP_E_SYNTAX, "expected '(' or ')', found '%.40s'", l->text);
+  EP_TRY(ep_lex_next(l));
+  if (l->tok != EP_TOK_END) return ep_lex_fail(l, EP_E_SYNTAX, "expected the end of the file, found '%.40s'", l->text);
   for (uint32_t i = 0; i < n_x + n_y; i++) {
     double v = i < n_x ? x[i] : y[i - n_x];
     if (v != v) return ep_lex_fail(l, EP_E_SYNTAX, "%c_%u is missing", i < n_x ? 'X' : 'Y', i < n_x ? i : i - n_x);
@@ -106,7 +110,7 @@ ep_status ep_witness_read(ep_ctx *ctx, const char *path, uint32_t n_x, uint32_t 
 uint32_t ep_witness_check(const ep_query *q, const double *x, const double *y) {
   for (uint32_t i = 0; i < q->n_box; i++) {
     const ep_input_box *b = &q->box[i];
-    bool is_in = !b->is_empty;
+    bool is_in = !b->is_empty && !b->is_proof_only;
     for (uint32_t j = 0; j < q->n_x && is_in; j++) is_in = x[j] >= b->lo_in[j] && x[j] <= b->hi_in[j];
     for (uint32_t p = 0; p < b->n_poly && is_in; p++) {
       bool holds = true;
