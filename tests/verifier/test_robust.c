@@ -26,7 +26,7 @@ static void ball_is_cut_normalised_and_rounded_both_ways(void **state) {
   assert_int_equal(ep_robust_query(ctx, &r, "t", &q), EP_OK);
   const ep_input_box *b = &q->box[0];
   for (int i = 0; i < 4; i++) {
-    long double v = (long double)x[i] / 255, lo = fmaxl(v - 0.1L, 0), hi = fminl(v + 0.1L, 1);
+    long double v = (long double)x[i] / 255, eps = r.epsilon, lo = fmaxl(v - eps, 0), hi = fminl(v + eps, 1);
     long double m = mean[i / 2], s = std[i / 2], a = (lo - m) / s, z = (hi - m) / s;
     if (s < 0) {
       long double t = a;
