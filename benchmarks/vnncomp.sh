@@ -52,8 +52,10 @@ dir=$(cd "$dir" && pwd)
 
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
-stop=0
-trap 'stop=1' INT TERM
+# Ctrl-C and SIGTERM are passed on: to the instance under way, or to the jobs, which pass them on to theirs.
+stop=0 child=''
+declare -A slot_of
+trap 'stop=1; kill -TERM $child ${!slot_of[@]} 2>/dev/null' INT TERM
 
 # Benchmarks: names and their folders.
 names=() roots=()
@@ -111,8 +113,17 @@ run_one() { # slot benchmark root onnx vnnlib timeout
   [ -z "$threads" ] || args+=(--threads "$threads")
   rm -f "$tmp.wit" 2>/dev/null
   local t0=$EPOCHREALTIME
-  timeout -k 5 "$((${t%.*} + 30))" "$binary" "${args[@]}" >"$tmp.out" 2>"$tmp.err" </dev/null
-  local rc=$? t1=$EPOCHREALTIME
+  timeout -k 5 "$((${t%.*} + 30))" "$binary" "${args[@]}" >"$tmp.out" 2>"$tmp.err" </dev/null &
+  child=$!
+  local rc=0
+  wait "$child"
+  rc=$?
+  while kill -0 "$child" 2>/dev/null; do # woken by a signal
+    wait "$child"
+    rc=$?
+  done
+  child=''
+  local t1=$EPOCHREALTIME
   [ $stop = 0 ] || return 0
   elapsed "$t0" "$t1"
   local seconds=$REPLY verdict='' cpu='' rss='' by='' line
@@ -150,7 +161,6 @@ run_one() { # slot benchmark root onnx vnnlib timeout
   echo "$b,$onnx,$vnnlib,$t,$verdict,$seconds,$cpu,$rss,$known,$status,$by,$replayed" >>"$out"
 }
 
-declare -A slot_of
 free_slots=()
 for ((i = 0; i < jobs; i++)); do free_slots+=("$i"); done
 start_one() { # arguments of run_one without the slot
@@ -158,12 +168,17 @@ start_one() { # arguments of run_one without the slot
   while [ ${#free_slots[@]} = 0 ] && [ $stop = 0 ]; do
     local pid=''
     wait -n -p pid
-    [ -z "$pid" ] || { free_slots+=("${slot_of[$pid]}"); unset "slot_of[$pid]"; }
+    [ -z "${pid-}" ] || { free_slots+=("${slot_of[$pid]}"); unset "slot_of[$pid]"; }
   done
   [ $stop = 0 ] || return 0
   local slot=${free_slots[-1]}
   unset 'free_slots[-1]'
-  run_one "$slot" "$@" &
+  (
+    unset slot_of
+    declare -A slot_of
+    trap 'stop=1; kill -TERM $child 2>/dev/null' TERM
+    run_one "$slot" "$@"
+  ) &
   slot_of[$!]=$slot
 }
 
@@ -178,7 +193,12 @@ for ((k = 0; k < ${#names[@]} && stop == 0; k++)); do
     start_one "${names[k]}" "${roots[k]}" "$onnx" "$vnnlib" "$t"
   done <"${roots[k]}/instances.csv"
 done
-wait
+while [ ${#slot_of[@]} -gt 0 ]; do
+  pid=''
+  wait -n -p pid
+  [ $? != 127 ] || break # none left
+  [ -z "${pid-}" ] || unset "slot_of[$pid]"
+done
 
 # One line per benchmark. PAR-2: mean seconds, what is not solved (or wrong) counts twice its timeout.
 awk -F, -v only="$(IFS='|'; echo "|${names[*]}|")" '

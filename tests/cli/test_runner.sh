@@ -44,6 +44,21 @@ bench nosuch; expect_rc 2 'no folder'
 bench set --only nosuch; expect_rc 2 'no benchmark'
 bench set --nosuch 1; expect_rc 2 'unknown option'
 
+# Ctrl-C ends it at once and records nothing half done, with one job and with several.
+hard_instance
+mkdir slow && mv hard.onnx hard.vnnlib slow/
+printf 'hard.onnx,hard.vnnlib,120\nhard.onnx,hard.vnnlib,121\n' >slow/instances.csv
+for jobs in 1 2; do
+  (trap - INT TERM; exec "$EP_SOURCE/benchmarks/vnncomp.sh" slow --binary "$EPSPROOF" --out slow$jobs.csv --jobs $jobs >stdout 2>stderr) &
+  pid=$!
+  sleep 1
+  kill -TERM $pid
+  timeout 60 tail --pid=$pid -f /dev/null || { fail "--jobs $jobs does not end on a signal"; kill -KILL $pid; }
+  wait $pid; rc=$? out=$(cat stdout) err=$(cat stderr)
+  expect_rc 130 "interrupted, --jobs $jobs"
+  [ "$(wc -l <slow$jobs.csv)" = 1 ] || fail "an interrupted instance is recorded: $(cat slow$jobs.csv)"
+done
+
 # The competition's scripts.
 scripts=$EP_SOURCE/scripts/vnncomp
 EPSPROOF=$EPSPROOF "$scripts/prepare_instance.sh" v1 one set/one/onnx/abs.onnx.gz set/one/vnnlib/holds.vnnlib || fail prepare
