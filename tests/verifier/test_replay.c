@@ -119,6 +119,25 @@ static void pinned_inputs_without_a_float_use_the_double(void **state) {
   close_net(&f);
 }
 
+/* No double lies in such a box for sure: what a search finds there is nobody's counterexample. */
+static void proof_only_boxes_are_never_sat(void **state) {
+  (void)state;
+  fixture f;
+  ep_witness w;
+  double lo[2] = {0.5, 0.5}, hi[2] = {0.5, 0.5}, lo_in[2] = {0.5, nextafter(0.5, 1)}, hi_in[2] = {0.5, 0.5};
+  open_net(&f, 1, 1, 0, 0.5, 0.5, 2, false);
+  assert_true(replays(&f, 0.5, 0.5, &w));
+  ep_query_destroy(f.q);
+  ep_query_builder *qb;
+  assert_int_equal(ep_query_builder_create(f.ctx, 2, 1, &qb), EP_OK);
+  assert_int_equal(ep_query_builder_box4(qb, lo, hi, lo_in, hi_in), EP_OK);
+  assert_int_equal(ep_query_builder_polytope(qb), EP_OK); /* no rows: every input of the box would do */
+  assert_int_equal(ep_query_builder_finish(qb, "t", &f.q), EP_OK);
+  ep_query_builder_destroy(qb);
+  assert_false(replays(&f, 0.5, 0.5, &w));
+  close_net(&f);
+}
+
 static void rows_are_outward(void **state) {
   (void)state;
   ep_rng r;
@@ -179,6 +198,7 @@ int main(void) {
       cmocka_unit_test(ties_follow_strictness),
       cmocka_unit_test(violations_by_rounding_alone_are_refused),
       cmocka_unit_test(pinned_inputs_without_a_float_use_the_double),
+      cmocka_unit_test(proof_only_boxes_are_never_sat),
       cmocka_unit_test(rows_are_outward),
       cmocka_unit_test(witness_files_round_trip),
   };

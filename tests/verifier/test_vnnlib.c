@@ -1,10 +1,12 @@
 /* The VNN-LIB reader: normal form, exact literals, strictness, and one clear line for everything it refuses. */
 #include "tests/ep_test.h"
 
+#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "verifier/vnnlib.h"
 
@@ -133,6 +135,12 @@ static const struct {
     {DECLARE "(assert (<= X_0 1e999))", "expected a variable or a number"},
     {DECLARE ")", "expected '('"},
     {DECLARE "(assert (<= X_0 \x01))", "byte 0x01"},
+    {DECLARE "(assert (<= X_0 (/ 3)))", "'/' needs two arguments"},
+    {DECLARE "(assert (<= X_0 (/ 3 0)))", "division by a variable or zero"},
+    {DECLARE "(assert (<= X_0 (/ 3 X_1)))", "division by a variable or zero"},
+    {DECLARE "(set-info :source \"no end)", "expected closing \""},
+    {DECLARE "(assert (<= X_0 \"1\n\"))", "expected a variable or a number"},
+    {DECLARE BOX "(assert (<= (- (* 0.1 Y_0) (* 0.1 Y_0)) 1))", "coefficient of Y_0 cannot be told from zero"},
 };
 
 static void bad_input_gets_one_line(void **state) {
@@ -150,6 +158,103 @@ static void bad_input_gets_one_line(void **state) {
     assert_int_equal(ep_ctx_memory_used(ctx), 0);
     ep_ctx_destroy(ctx);
   }
+}
+
+/* Brackets and comments inside quotes are not assertions. */
+static void quoted_text_is_skipped(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = read_ok(ctx, "(set-info :source |a ) ; (assert (<= 1 0))|)" DECLARE BOX
+                             "(set-info :notes \"x) (assert (<= Y_1 0))\")(assert (<= Y_0 0))");
+  assert_int_equal(q->n_box, 1);
+  assert_int_equal(q->box[0].poly[0].n_row, 1);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
+/* Plain, gzipped and in-memory text give the same query under the same name; a cut archive is refused. */
+static void files_plain_and_gzipped(void **state) {
+  (void)state;
+  static const char text[] = DECLARE BOX "(assert (<= Y_0 0))";
+  static const char *const path[] = {"test_vnnlib.tmp", "test_vnnlib.tmp.gz", "test_vnnlib.cut.gz"};
+  ep_ctx *ctx = ep_ctx_create();
+  FILE *f = fopen(path[0], "wb");
+  assert_int_equal(fwrite(text, 1, sizeof text - 1, f), sizeof text - 1);
+  fclose(f);
+  gzFile gz = gzopen(path[1], "wb");
+  assert_int_equal(gzwrite(gz, text, sizeof text - 1), sizeof text - 1);
+  gzclose(gz);
+  char packed[4096];
+  f = fopen(path[1], "rb");
+  size_t n = fread(packed, 1, sizeof packed, f);
+  fclose(f);
+  f = fopen(path[2], "wb");
+  assert_int_equal(fwrite(packed, 1, n - 12, f), n - 12);
+  fclose(f);
+  ep_query *q[3] = {read_ok(ctx, text), NULL, NULL}, *cut = NULL;
+  assert_int_equal(ep_vnnlib_read(ctx, path[0], &q[1]), EP_OK);
+  assert_int_equal(ep_vnnlib_read(ctx, path[1], &q[2]), EP_OK);
+  for (int i = 0; i < 3; i++) {
+    assert_string_equal(q[i]->sha256, q[0]->sha256);
+    assert_true(q[i]->n_box == 1 && q[i]->box[0].hi[1] == 2 && q[i]->box[0].poly[0].n_row == 1);
+  }
+  for (int i = 0; i < 3; i++) ep_query_destroy(q[i]);
+  assert_int_equal(ep_vnnlib_read(ctx, path[2], &cut), EP_E_SYNTAX);
+  assert_non_null(strstr(ep_ctx_error(ctx).text, "truncated gzip"));
+  ep_ctx_clear_error(ctx);
+  assert_int_equal(ep_vnnlib_read(ctx, "no_such_file", &cut), EP_E_IO);
+  ep_ctx_clear_error(ctx);
+  assert_int_equal(ep_vnnlib_read(ctx, ".", &cut), EP_E_IO);
+  assert_null(cut);
+  for (int i = 0; i < 3; i++) remove(path[i]);
+  ep_ctx_destroy(ctx);
+}
+
+/* Two assertions of 1025 disjuncts each pass the cap; the message names it. */
+static void too_many_disjuncts_are_refused(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  char *text = malloc(200000), *p = text;
+  p += sprintf(p, "%s", DECLARE BOX);
+  for (int k = 0; k < 2; k++) {
+    p += sprintf(p, "(assert (or");
+    for (int i = 0; i < 1025; i++) p += sprintf(p, "(<= Y_%d %d)", k, i);
+    p += sprintf(p, "))");
+  }
+  ep_query *q = NULL;
+  assert_int_equal(ep_vnnlib_read_bytes(ctx, "t", text, (size_t)(p - text), &q), EP_E_UNSUPPORTED);
+  assert_non_null(strstr(ep_ctx_error(ctx).text, "1048576 disjuncts"));
+  free(text);
+  assert_int_equal(ep_ctx_memory_used(ctx), 0);
+  ep_ctx_destroy(ctx);
+}
+
+/* Every property of the benchmarks: read, bounded, with something to decide in each box. */
+static void benchmark_properties_are_read(void **state) {
+  (void)state;
+  const char *shared = getenv("EPSPROOF_SHARED");
+  if (!shared) {
+    print_message("EPSPROOF_SHARED is not set: no benchmark properties\n");
+    skip();
+  }
+  char pattern[1024];
+  glob_t files;
+  snprintf(pattern, sizeof pattern, "%s/vnncomp/*/vnnlib/*.gz", shared);
+  assert_int_equal(glob(pattern, 0, NULL, &files), 0);
+  for (size_t i = 0; i < files.gl_pathc; i++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_query *q = NULL;
+    if (ep_vnnlib_read(ctx, files.gl_pathv[i], &q) != EP_OK) fail_msg("%s", ep_ctx_error(ctx).text);
+    assert_true(q->n_x && q->n_y && q->n_box && !q->is_empty);
+    for (uint32_t b = 0; b < q->n_box; b++) {
+      assert_true(q->box[b].n_poly && !q->box[b].is_empty && !q->box[b].is_proof_only);
+      for (uint32_t p = 0; p < q->box[b].n_poly; p++) assert_true(q->box[b].poly[p].n_row > 0);
+    }
+    ep_query_destroy(q);
+    ep_ctx_destroy(ctx);
+  }
+  print_message("%zu properties read\n", files.gl_pathc);
+  globfree(&files);
 }
 
 static void deep_nesting_is_refused(void **state) {
@@ -212,6 +317,10 @@ int main(void) {
       cmocka_unit_test(mixed_and_several_inputs_become_rows),
       cmocka_unit_test(empty_sets_are_seen),
       cmocka_unit_test(bad_input_gets_one_line),
+      cmocka_unit_test(quoted_text_is_skipped),
+      cmocka_unit_test(files_plain_and_gzipped),
+      cmocka_unit_test(too_many_disjuncts_are_refused),
+      cmocka_unit_test(benchmark_properties_are_read),
       cmocka_unit_test(deep_nesting_is_refused),
       cmocka_unit_test(damaged_text_is_safe),
       cmocka_unit_test(allocation_failures_are_clean),
