@@ -18,6 +18,7 @@ typedef struct net_opt {
   bool concat;            /* the output layer also reads the network input */
   double scale;           /* of weights */
   bool integer;           /* small integer weights: exact ties occur */
+  bool no_bias;
 } net_opt;
 
 static inline double net_weight(ep_rng *r, const net_opt *o) {
@@ -29,7 +30,7 @@ static inline ep_status net_constant(ep_builder *b, ep_rng *r, const net_opt *o,
                                      int64_t k) {
   double w[64 * 64];
   ep_tensor t = {EP_DT_F32, {.rank = k ? 2u : 1u, .dim = {n, k}}, (size_t)(k ? n * k : n), w, NULL};
-  for (size_t i = 0; i < t.n; i++) w[i] = net_weight(r, o);
+  for (size_t i = 0; i < t.n; i++) w[i] = k || !o->no_bias ? net_weight(r, o) : 0;
   return ep_builder_constant(b, name, &t);
 }
 
