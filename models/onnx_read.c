@@ -49,8 +49,11 @@ static ep_status check_operators(reader *r) {
     bool known = !foreign && (ep_op_find(op) || !strcmp(op, "Constant") || !strcmp(op, "Split"));
     if (known) continue;
     n++;
-    char one[80];
-    snprintf(one, sizeof one, " %.60s%s", op, foreign ? " (foreign domain)" : "");
+    char one[96];
+    if (foreign)
+      snprintf(one, sizeof one, " %.40s (domain %.40s)", op, nd->domain);
+    else
+      snprintf(one, sizeof one, " %.60s", op);
     if (strstr(list, one) || at + strlen(one) + 1 >= sizeof list) continue;
     memcpy(list + at, one, strlen(one) + 1);
     at += strlen(one);
