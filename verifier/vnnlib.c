@@ -63,7 +63,7 @@ static bool is_atom(const parser *p, const char *text) {
 /* Doubles an arena array. */
 static ep_status grow(parser *p, void **a, uint32_t *cap, uint32_t n, size_t size) {
   if (n < *cap) return EP_OK;
-  uint32_t want = *cap ? 2 * *cap : 4;
+  uint32_t want = *cap ? 2 * *cap : 1; /* most terms have one variable, most formulas one atom */
   void *t = ep_arena_alloc(&p->arena, want, size);
   if (!t) return EP_E_NOMEM;
   if (n) memcpy(t, *a, n * size);
@@ -274,6 +274,10 @@ static ep_status comparison(parser *p, unsigned depth, dnf *out) {
 static ep_status distribute(parser *p, dnf *d, const dnf *e) {
   if (e->n && d->n > EP_VNNLIB_MAX_CONJUNCTS / e->n)
     return ep_lex_fail(&p->lex, EP_E_UNSUPPORTED, "more than %u disjuncts in normal form", EP_VNNLIB_MAX_CONJUNCTS);
+  if (d->n == 1 && !d->c[0].n) { /* "true": takes e over as it is; callers never change e again */
+    *d = *e;
+    return EP_OK;
+  }
   if (e->n == 1) { /* the usual case: atoms join in place */
     for (uint32_t i = 0; i < d->n; i++)
       for (uint32_t k = 0; k < e->c[0].n; k++) EP_TRY(push_atom(p, &d->c[i], &e->c[0].a[k]));
@@ -282,9 +286,11 @@ static ep_status distribute(parser *p, dnf *d, const dnf *e) {
   dnf r = {0};
   for (uint32_t i = 0; i < d->n; i++)
     for (uint32_t j = 0; j < e->n; j++) {
-      conj c = {0};
-      for (uint32_t k = 0; k < d->c[i].n; k++) EP_TRY(push_atom(p, &c, &d->c[i].a[k]));
-      for (uint32_t k = 0; k < e->c[j].n; k++) EP_TRY(push_atom(p, &c, &e->c[j].a[k]));
+      const conj *l = &d->c[i], *m = &e->c[j];
+      conj c = {l->n + m->n, l->n + m->n, EP_ARENA(&p->arena, atom, l->n + m->n)};
+      if (!c.a) return EP_E_NOMEM;
+      if (l->n) memcpy(c.a, l->a, l->n * sizeof *c.a);
+      if (m->n) memcpy(c.a + l->n, m->a, m->n * sizeof *c.a);
       EP_TRY(push_conj(p, &r, &c));
     }
   *d = r;
