@@ -2,6 +2,7 @@
  * construction (README.md explains each). Usage: make_examples FOLDER */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "kernels/rng.h"
 #include "models/onnx.h"
@@ -153,6 +154,11 @@ int main(int argc, char **argv) {
   if (argc != 2) return fputs("usage: make_examples FOLDER\n", stderr), 1;
   maker m = {.ctx = ep_ctx_create(), .dir = argv[1]};
   if (!m.ctx) return 3;
+  char folder[512];
+  snprintf(folder, sizeof folder, "%s/onnx", argv[1]);
+  mkdir(folder, 0777);
+  snprintf(folder, sizeof folder, "%s/vnnlib", argv[1]);
+  mkdir(folder, 0777);
   ep_status (*const make[])(maker *) = {make_xor, make_saw, make_centres, make_edges, make_residual};
   ep_status st = EP_OK;
   for (size_t i = 0; i < sizeof make / sizeof *make && st == EP_OK; i++) st = make[i](&m);

@@ -51,6 +51,9 @@ ep_status ep_fail_at(ep_ctx *ctx, const char *file, int line, ep_status code, co
     ctx->error.line = line;
     vsnprintf(ctx->error.text, sizeof ctx->error.text, fmt, ap);
     va_end(ap);
+    /* Names come from files: they must not break the line or steer a terminal. */
+    for (char *c = ctx->error.text; *c; c++)
+      if ((unsigned char)*c < ' ' || *c == 0x7f) *c = '?';
   }
   pthread_mutex_unlock(&ctx->lock);
   return code;

@@ -106,6 +106,7 @@ static const bad_case bad_cases[] = {
     {"shapes", HEAD "init w f raw 3,1 1 2 3; node MatMul x,w y mm", EP_E_SHAPE, "node 'mm' (MatMul)"},
     {"split_sizes", HEAD "node Split x y,z n axis=1 split=[1,2]", EP_E_SHAPE, "node 'n' (Split)"},
     {"split_axis", HEAD "node Split x y,z n axis=5", EP_E_SHAPE, "no such axis"},
+    {"control_name", HEAD "node MatMul x,x y a\n\033[2Jb", EP_E_SHAPE, "node 'a??[2Jb' (MatMul)"},
     {"external_here", HEAD "init w f ext:weights.bin 2; node Mul x,w y", EP_E_SYNTAX, "model's folder"},
 };
 enum { N_BAD = sizeof bad_cases / sizeof *bad_cases };
