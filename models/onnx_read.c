@@ -1,4 +1,5 @@
 /* ONNX import: protobuf structures -> builder calls, in dependency order. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,7 @@ static ep_status split_sizes(reader *r, const Onnx__NodeProto *nd, const ep_attr
     n_given = t->n;
     given = t->i64;
   }
+  assert(n > 0);
   int64_t left = dim, part = (dim + (int64_t)n - 1) / (int64_t)n;
   bool is_ok = !given || n_given == n;
   for (size_t k = 0; k < n && is_ok; k++) {
@@ -253,6 +255,7 @@ static ep_status split_sizes(reader *r, const Onnx__NodeProto *nd, const ep_attr
 static ep_status read_split(reader *r, const Onnx__NodeProto *nd, const char *name, const ep_attrs *attrs) {
   const ep_tensor *t;
   ep_shape s;
+  if (!nd->n_output) return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s' (Split): no output", r->name, name);
   if (!nd->n_input || !ep_builder_find(r->b, nd->input[0], &s, &t))
     return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: node '%s' (Split): input '%s' is not defined", r->name, name,
                    nd->n_input ? nd->input[0] : "");

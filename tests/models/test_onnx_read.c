@@ -107,6 +107,7 @@ static const bad_case bad_cases[] = {
     {"split_sizes", HEAD "node Split x y,z n axis=1 split=[1,2]", EP_E_SHAPE, "node 'n' (Split)"},
     {"split_axis", HEAD "node Split x y,z n axis=5", EP_E_SHAPE, "no such axis"},
     {"control_name", HEAD "node MatMul x,x y a\n\033[2Jb", EP_E_SHAPE, "node 'a??[2Jb' (MatMul)"},
+    {"split_to_nothing", HEAD "node Split x none n axis=1; node Relu x y", EP_E_SYNTAX, "node 'n' (Split): no output"},
     {"external_here", HEAD "init w f ext:weights.bin 2; node Mul x,w y", EP_E_SYNTAX, "model's folder"},
 };
 enum { N_BAD = sizeof bad_cases / sizeof *bad_cases };
