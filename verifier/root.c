@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "bounds/forward.h"
+
 static ep_status root_fill(ep_root *r, uint32_t box) {
   const ep_input_box *b = &r->run->q->box[box];
   size_t n_x = r->run->q->n_x;

@@ -7,7 +7,7 @@
 #include "verifier/engine.h"
 #include "verifier/spec.h"
 
-typedef enum ep_root_method { EP_ROOT_IBP, EP_ROOT_CROWN, EP_ROOT_ALPHA } ep_root_method;
+typedef enum ep_root_method { EP_ROOT_IBP, EP_ROOT_FORWARD, EP_ROOT_CROWN, EP_ROOT_ALPHA } ep_root_method;
 
 typedef struct ep_root {
   ep_run *run;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bounds/alpha.h"
+#include "bounds/forward.h"
 #include "tests/support/nets.h"
 
 enum { MAX_N = 64 };
@@ -100,6 +101,26 @@ static void crown_contains_exact_values(void **state) {
     ep_crown_opt opt = {.rule = (ep_relax_rule)(seed % EP_N_RELAX_RULES)};
     assert_int_equal(ep_crown_run(f.plan, &opt, &f.b, &f.relax, &f.arena, &f.s), EP_OK);
     check_bounds(&f, &r, 60);
+    close_net(&f);
+  }
+}
+
+static void forward_contains_exact_values(void **state) {
+  (void)state;
+  for (uint64_t seed = 0; seed < 40; seed++) {
+    fixture f;
+    ep_rng r;
+    ep_rng_seed(&r, seed);
+    open_net(&f, seed, &nets[seed % N_NETS], 1, seed % 5 == 0 ? 0 : 0.8);
+    ep_trace_itv box;
+    assert_int_equal(ep_eval_itv(f.g, 1, f.lo, f.hi, &f.s, &box), EP_OK);
+    assert_int_equal(ep_forward_run(f.plan, EP_RELAX_ADAPTIVE, &f.b, &f.relax, &f.arena, &f.s), EP_OK);
+    check_bounds(&f, &r, 60);
+    ep_vid y = f.g->output;
+    for (uint32_t i = 0; i < f.g->val[y].n; i++) {
+      assert_true(f.b.lo[y][i] >= box.lo[y][i] - 1e-9 * fabs(box.lo[y][i]));
+      assert_true(f.b.hi[y][i] <= box.hi[y][i] + 1e-9 * fabs(box.hi[y][i]));
+    }
     close_net(&f);
   }
 }
@@ -273,8 +294,11 @@ static void rounding_is_paid_for(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(crown_contains_exact_values), cmocka_unit_test(alpha_contains_exact_values_and_is_tighter),
-      cmocka_unit_test(interval_contains_crown),     cmocka_unit_test(decided_rows_hold_where_decisions_hold),
+      cmocka_unit_test(crown_contains_exact_values),
+      cmocka_unit_test(forward_contains_exact_values),
+      cmocka_unit_test(alpha_contains_exact_values_and_is_tighter),
+      cmocka_unit_test(interval_contains_crown),
+      cmocka_unit_test(decided_rows_hold_where_decisions_hold),
       cmocka_unit_test(rounding_is_paid_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
