@@ -201,11 +201,13 @@ static void sums_products_and_quotients(void **state) {
     assert_true(encloses(ep_decimal_div(ep_itv_point(a), ep_itv_point(b)), e, is_small));
   }
   /* Where remainders underflow nothing is taken for exact. */
-  double tiny = 4.1e-308, third = 3;
-  mpq_set_d(x, tiny);
-  mpq_set_d(y, third);
-  mpq_div(e, x, y);
-  assert_true(encloses(ep_decimal_div(ep_itv_point(tiny), ep_itv_point(third)), e, false));
+  for (int t = 0; t < 1000; t++) {
+    double a = (3 + ep_rng_normal(&r) * 0.1) * 1e-308, b = (3 + ep_rng_normal(&r) * 0.1) * 1e-10;
+    mpq_set_d(x, a);
+    mpq_set_d(y, b);
+    mpq_div(e, x, y);
+    assert_true(encloses(ep_decimal_div(ep_itv_point(a), ep_itv_point(b)), e, false));
+  }
   mpq_clears(x, y, e, NULL);
 }
 

@@ -37,6 +37,12 @@ static const struct {
     /* Pinned at a quotient, whose text nobody knows; and an open interval without doubles. */
     {"(assert (<= (* 3 X_0) 1))(assert (>= (* 3 X_0) 1))", PROOF_ONLY, 0},
     {"(assert (< X_0 0.1000000000000000000001))(assert (> X_0 0.1))", PROOF_ONLY, 0},
+    /* The tighter of two upper bounds is not known: here the strict one empties the set. */
+    {"(assert (<= X_0 0.1))(assert (>= X_0 0.1))(assert (< (* 3 X_0) 0.3))", PROOF_ONLY, 0},
+    /* The text of a number is the bound only where nothing is computed with it. */
+    {"(assert (<= X_0 0.1))(assert (>= (* 2 X_0) 0.2))", PROOF_ONLY, 0},
+    {"(assert (<= X_0 0.1))(assert (>= (+ X_0 0) (* 0.1 1)))", PROOF_ONLY, 0},
+    {"(assert (<= X_0 0.3))(assert (>= X_0 (+ 0.1 0.2)))", PROOF_ONLY, 0},
     {"(assert (<= X_0 0.5))(assert (>= X_0 0.5))", PLAIN, 0.5},
     {"(assert (<= (* 2 X_0) 1))(assert (>= X_0 (/ 2 4)))", PLAIN, 0.5},
 };
