@@ -39,25 +39,35 @@ static ep_status check_opset(reader *r, const Onnx__ModelProto *m, int64_t *opse
   return EP_OK;
 }
 
+/* Appends " word" unless it is there already or no longer fits; then " ..." says so, once. */
+static void append_operator(char *list, size_t n, const char *word) {
+  size_t len = strlen(word);
+  for (const char *p = list; (p = strstr(p, word)) != NULL; p += len)
+    if (p[len] == ' ' || !p[len]) return;
+  size_t at = strlen(list);
+  bool is_full = at + len + sizeof " ..." > n;
+  if (!is_full)
+    memcpy(list + at, word, len + 1);
+  else if (at < 4 || strcmp(list + at - 4, " ...") != 0)
+    memcpy(list + at, " ...", 5);
+}
+
 /* All unsupported operators in one line. */
 static ep_status check_operators(reader *r) {
   char list[320] = "";
-  size_t n = 0, at = 0;
+  size_t n = 0;
   for (size_t i = 0; i < r->g->n_node; i++) {
     const Onnx__NodeProto *nd = r->g->node[i];
     const char *op = nd->op_type ? nd->op_type : "";
-    bool foreign = !is_onnx_domain(nd->domain);
-    bool known = !foreign && (ep_op_find(op) || !strcmp(op, "Constant") || !strcmp(op, "Split"));
-    if (known) continue;
+    bool is_foreign = !is_onnx_domain(nd->domain);
+    if (!is_foreign && (ep_op_find(op) || !strcmp(op, "Constant") || !strcmp(op, "Split"))) continue;
     n++;
     char one[96];
-    if (foreign)
+    if (is_foreign)
       snprintf(one, sizeof one, " %.40s (domain %.40s)", op, nd->domain);
     else
       snprintf(one, sizeof one, " %.60s", op);
-    if (strstr(list, one) || at + strlen(one) + 1 >= sizeof list) continue;
-    memcpy(list + at, one, strlen(one) + 1);
-    at += strlen(one);
+    append_operator(list, sizeof list, one);
   }
   if (!n) return EP_OK;
   return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: %zu of %zu nodes use unsupported operators:%s", r->name, n,

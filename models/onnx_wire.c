@@ -171,7 +171,7 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
       break;
     default:
       assert(v);
-      v[i] = t->int32_data[i];
+      v[i] = t->data_type == T_BOOL ? t->int32_data[i] != 0 : t->int32_data[i];
     }
   }
   return true;

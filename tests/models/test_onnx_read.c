@@ -74,6 +74,7 @@ static const bad_case bad_cases[] = {
     {"new_opset", "opset 99; in x f 1,2; out y; node Relu x y", EP_E_UNSUPPORTED, "opset 99"},
     {"unknown", HEAD "node Foo x a; node Bar a b; node Foo b y", EP_E_UNSUPPORTED,
      "3 of 3 nodes use unsupported operators: Foo Bar"},
+    {"unknown_prefix", HEAD "node Food x a; node Foo a b; node Food b y", EP_E_UNSUPPORTED, "operators: Food Foo"},
     {"foreign", HEAD "node Relu@com.example x y", EP_E_UNSUPPORTED, "Relu (domain com.example)"},
     {"two_inputs", "opset 13; in x f 1,2; in z f 1,2; out y; node Add x,z y", EP_E_UNSUPPORTED, "2 inputs ('x', 'z')"},
     {"no_input", "opset 13; out y; node Constant none y n value_float=0.5", EP_E_UNSUPPORTED, "0 inputs"},
