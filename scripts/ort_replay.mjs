@@ -6,7 +6,8 @@
 //   node ort_replay.mjs --check                        exit 0 when the runtime is there
 //
 // Needs the npm package onnxruntime-node: `npm install --ignore-scripts onnxruntime-node` in any folder, and
-// EPSPROOF_NODE_MODULES=that folder/node_modules. Exit 77 when it is missing (tests read that as "skipped").
+// EPSPROOF_NODE_MODULES (or NODE_PATH) = that folder/node_modules. Exit 2 with one line on bad input, 77 when the
+// package is missing (tests read that as "skipped").
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { gunzipSync } from 'node:zlib';
@@ -22,6 +23,12 @@ try {
 }
 
 const [model, flag, file] = process.argv.slice(2);
+// One line for whatever goes wrong: no such file, a model the runtime refuses, inputs of the wrong number.
+const fail = (e) => {
+  console.error(`ort_replay: ${model}: ${String(e.message ?? e).split('\n')[0]}`);
+  process.exit(2);
+};
+process.on('uncaughtException', fail).on('unhandledRejection', fail);
 if (model === '--check') process.exit(0);
 if (!model || (flag && flag !== '--witness')) {
   console.error('usage: ort_replay.mjs MODEL [--witness FILE]');
