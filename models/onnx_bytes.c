@@ -1,5 +1,6 @@
 #include "models/onnx_bytes.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,7 @@ ep_status ep_onnx_bytes_read(ep_ctx *ctx, const char *path, size_t cap, uint8_t 
     }
     size_t got = fread(buf + used, 1, room - used, f);
     used += got;
+    assert(used <= room);
     if (used > cap) st = EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: larger than %zu MiB", path, cap >> 20);
     if (st != EP_OK || !got) break;
   }
@@ -98,6 +100,7 @@ ep_status ep_onnx_bytes_inflate(ep_ctx *ctx, const char *name, const void *data,
     uInt before = z.avail_out;
     rc = inflate(&z, Z_NO_FLUSH);
     used += before - z.avail_out;
+    assert(used <= room && room <= cap + 1);
     if (rc != Z_OK && rc != Z_STREAM_END) st = EP_FAIL(ctx, EP_E_SYNTAX, "%s: damaged or truncated gzip data", name);
     if (used > cap) st = EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: larger than %zu MiB", name, cap >> 20);
     if (used == room) room = room < cap / 2 ? 2 * room : cap + 1;

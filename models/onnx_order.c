@@ -13,6 +13,7 @@ static int by_name(const void *a, const void *b) {
 size_t ep_onnx_order_find(const ep_onnx_names *t, const char *name) {
   if (!name || !*name) return SIZE_MAX;
   size_t lo = 0, hi = t->n;
+  assert(t->v);
   while (lo < hi) {
     size_t mid = lo + (hi - lo) / 2;
     if (strcmp(t->v[mid].name, name) < 0)

@@ -298,6 +298,7 @@ static ep_status read_node(reader *r, const Onnx__NodeProto *nd, size_t index) {
   EP_TRY(read_attrs(r, nd, &attrs));
   if (!strcmp(nd->op_type, "Split")) return read_split(r, nd, name, &attrs);
   if (!strcmp(nd->op_type, "Constant")) return read_constant(r, nd, &attrs);
+  assert(nd->n_output > 0 && nd->output[0]);
   if (nd->n_input > 65536) return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: node '%s': too many inputs", r->name, name);
   return ep_builder_node(r->b, nd->op_type, name, (uint32_t)nd->n_input, (const char *const *)nd->input, nd->output[0],
                          &attrs);

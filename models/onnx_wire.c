@@ -23,6 +23,7 @@ static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v) {
 
 /* Follows exactly the fields that the generated reader would recurse into. */
 static bool depth_ok(const ProtobufCMessageDescriptor *d, const uint8_t *p, const uint8_t *end, unsigned left) {
+  assert(p <= end && left <= MAX_DEPTH);
   while (p < end) {
     uint64_t key, len;
     if (!varint(&p, end, &key)) return false;
@@ -115,6 +116,7 @@ static double half_value(uint16_t h) {
 
 /* Little-endian raw bytes (x86 and ARM Linux are little-endian; others are refused at configuration). */
 static void from_raw(int32_t type, const uint8_t *p, size_t n, double *f, int64_t *v) {
+  assert(!f != !v && (p || !n)); /* a tensor is of one kind */
   for (size_t i = 0; i < n; i++) {
     switch (type) {
     case T_FLOAT: {
@@ -142,7 +144,6 @@ static void from_raw(int32_t type, const uint8_t *p, size_t n, double *f, int64_
       break;
     }
     default:
-      assert(v);
       v[i] = p[i] != 0;
     }
   }
@@ -154,6 +155,7 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
                 : t->data_type == T_DOUBLE ? t->n_double_data
                 : t->data_type == T_INT64  ? t->n_int64_data
                                            : t->n_int32_data;
+  assert(!f != !v);
   if (have != n) return false;
   for (size_t i = 0; i < n; i++) {
     switch (t->data_type) {
@@ -170,7 +172,6 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
       v[i] = t->int64_data[i];
       break;
     default:
-      assert(v);
       v[i] = t->data_type == T_BOOL ? t->int32_data[i] != 0 : t->int32_data[i];
     }
   }
@@ -238,6 +239,7 @@ ep_status ep_onnx_wire_tensor(ep_arena *arena, const char *name, const char *dir
   /* Checked before anything is allocated: a few hostile bytes may claim a huge tensor. */
   if (!is_external && (t->has_raw_data ? t->raw_data.len != out->n * size : have != out->n))
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': data does not match its %zu elements", name, tensor, out->n);
+  assert(out->n <= SIZE_MAX / 8);
   uint8_t *file = NULL;
   if (is_external) EP_TRY(external(ctx, name, dir, t, out->n * size, &file));
   double *f = NULL;

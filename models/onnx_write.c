@@ -76,6 +76,7 @@ static ep_status tensor(writer *w, const char *prefix, uint32_t rank, const int6
 }
 
 static ep_status node(writer *w, const char *op, uint32_t n_in, char *const *in, char *out, Onnx__NodeProto **made) {
+  assert(op && in);
   Onnx__NodeProto *nd = EP_ARENA(&w->arena, Onnx__NodeProto, 1);
   char **ins = EP_ARENA(&w->arena, char *, n_in + 1u), **outs = EP_ARENA(&w->arena, char *, 1);
   if (!nd || !ins || !outs || !out) return EP_E_NOMEM;
@@ -176,6 +177,7 @@ static ep_status write_map(writer *w, const ep_linop *A, char *in, char *out) {
 
 static ep_status write_conv(writer *w, const ep_linop *A, char *in, char *out) {
   const ep_conv_geom *g = &A->conv;
+  assert(A->kind == EP_LINOP_CONV && A->n_w == (size_t)g->c_out * (g->c_in / g->groups) * g->kh * g->kw);
   int64_t image[4] = {1, g->c_in, g->h_in, g->w_in}, map[4] = {1, g->c_out, g->h_out, g->w_out};
   int64_t dim[4] = {g->c_out, g->c_in / g->groups, g->kh, g->kw}, flat[2] = {1, A->n_out};
   /* End padding follows from the sizes; a negative one (unused rows at the end) is cut off by the stride anyway. */
@@ -219,6 +221,7 @@ static ep_status write_affine(writer *w, const ep_node *nd, char *out) {
   const ep_affine *a = &nd->low.is.affine;
   int64_t dim[2] = {1, w->g->val[nd->out].n};
   char *sum = NULL;
+  assert(a->n_terms == nd->n_in);
   for (uint32_t k = 0; k < a->n_terms; k++) {
     bool is_last = k + 1 == a->n_terms && !a->bias;
     char *part = is_last && !sum ? out : name_of(w, "part");
@@ -239,6 +242,7 @@ static ep_status write_affine(writer *w, const ep_node *nd, char *out) {
 
 static ep_status write_univar(writer *w, const ep_node *nd, char *out) {
   const ep_univar *u = &nd->low.is.univar;
+  assert(nd->n_in == 1);
   char *ins[3] = {value_name(w, nd->in[0]), ep_arena_strdup(&w->arena, ""), ep_arena_strdup(&w->arena, "")};
   uint32_t n_in = 1;
   Onnx__NodeProto *made;
