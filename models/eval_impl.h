@@ -1,4 +1,5 @@
-/* Evaluation and gradients, included once per precision. REAL, FN(name), BIAS, POINT(u, x) and GENERAL are set by eval.c. */
+/* Evaluation and gradients, included once per precision. REAL, FN(name), BIAS, POINT(u, x) and GENERAL are set by
+ * eval.c. */
 
 static ep_status FN(trace_init)(const ep_graph *g, size_t batch, ep_scratch *s, FN(ep_trace) * t) {
   t->batch = batch;
@@ -90,9 +91,12 @@ ep_status FN(ep_eval)(const ep_graph *g, size_t batch, const REAL *x, ep_scratch
   memcpy(out->v[g->input], x, batch * g->val[g->input].n * sizeof *x);
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
-    if (nd->low.cls == EP_AFFINE) EP_TRY(FN(affine)(g, nd, out, s));
-    else if (nd->low.cls == EP_UNIVAR) FN(univar)(g, nd, out);
-    else EP_TRY(FN(general)(g, nd, out, s));
+    if (nd->low.cls == EP_AFFINE)
+      EP_TRY(FN(affine)(g, nd, out, s));
+    else if (nd->low.cls == EP_UNIVAR)
+      FN(univar)(g, nd, out);
+    else
+      EP_TRY(FN(general)(g, nd, out, s));
   }
   return EP_OK;
 }
@@ -129,8 +133,7 @@ static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN
   return EP_OK;
 }
 
-static ep_status FN(grad_node)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, REAL **gv,
-                               ep_scratch *s) {
+static ep_status FN(grad_node)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, REAL **gv, ep_scratch *s) {
   if (nd->low.cls == EP_GENERAL) return FN(grad_general)(g, nd, t, gv, s);
   if (nd->low.cls == EP_AFFINE) {
     const ep_affine *a = &nd->low.is.affine;

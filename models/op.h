@@ -88,9 +88,9 @@ typedef struct ep_lowered {
 typedef struct ep_op ep_op;
 struct ep_node {
   const ep_op *op;
-  const char *name;   /* ONNX node name or a made-up one, for messages */
-  const void *param;  /* operator's parsed attributes and what it keeps of constant inputs */
-  uint32_t n_in;      /* variable inputs only, after lowering */
+  const char *name;  /* ONNX node name or a made-up one, for messages */
+  const void *param; /* operator's parsed attributes and what it keeps of constant inputs */
+  uint32_t n_in;     /* variable inputs only, after lowering */
   const ep_vid *in;
   const ep_shape *in_shape; /* [n_in] */
   ep_vid out;
@@ -143,7 +143,7 @@ typedef struct ep_op_build {
 } ep_op_build;
 
 struct ep_op {
-  const char *onnx;       /* "Relu" */
+  const char *onnx; /* "Relu" */
   uint32_t min_in, max_in;
   /* Checks arity, attributes and shapes, and fills out_shape/out_dtype/param/low for the variable inputs. Errors name
    * operator and node: EP_FAIL(b->ctx, EP_E_SHAPE, "node '%s' (Conv): ...", ...). Not called when all inputs are

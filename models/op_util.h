@@ -9,8 +9,8 @@
 ep_status ep_op_fail(const ep_op_build *b, const char *file, int line, ep_status code, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* Whether relative error bounds hold for `result`, computed from the weight `w`: finite, and not gone subnormal unless w
- * was zero. */
+/* Whether relative error bounds hold for `result`, computed from the weight `w`: finite, and not gone subnormal unless
+ * w was zero. */
 static inline bool ep_op_is_normal(double result, double w) {
   return w == 0 ? result == 0 : fabs(result) >= 0x1p-1000 && fabs(result) < INFINITY;
 }
@@ -27,8 +27,7 @@ ep_status ep_op_floats(const ep_op_build *b, uint32_t i, size_t n, const double 
 
 /* Lowers to an affine form: terms A[n_terms] for the variable inputs in order (arena memory), bias and its error may be
  * NULL. Fills bias32. */
-ep_status ep_op_affine(ep_op_build *b, uint32_t n_terms, const ep_linop *A, const double *bias,
-                       const double *bias_err);
+ep_status ep_op_affine(ep_op_build *b, uint32_t n_terms, const ep_linop *A, const double *bias, const double *bias_err);
 /* One variable input 0, moved by src[n_out] (-1 = `fill`); also works when that input is constant (fold). */
 ep_status ep_op_map(ep_op_build *b, const int32_t *src, double fill);
 /* Constant folding by the same map: out takes b->out_shape and the input's dtype. */
@@ -36,7 +35,6 @@ ep_status ep_op_map_fold(ep_op_build *b, const int32_t *src, double fill, ep_ten
 /* The same univariate function on every element. */
 ep_status ep_op_univar(ep_op_build *b, const ep_univar *f);
 /* A tensor with room for its shape's elements, from the build's arena. */
-ep_status ep_op_tensor(ep_op_build *b, ep_dtype dtype, const ep_shape *shape, ep_tensor *out, double **f,
-                       int64_t **i);
+ep_status ep_op_tensor(ep_op_build *b, ep_dtype dtype, const ep_shape *shape, ep_tensor *out, double **f, int64_t **i);
 
 #endif

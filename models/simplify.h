@@ -1,5 +1,5 @@
-/* Simplification of a graph under construction: exact, or with the rounding recorded in rel_err and bias_err. Part of the
- * trusted base. */
+/* Simplification of a graph under construction: exact, or with the rounding recorded in rel_err and bias_err. Part of
+ * the trusted base. */
 #ifndef EP_MODELS_SIMPLIFY_H
 #define EP_MODELS_SIMPLIFY_H
 

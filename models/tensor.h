@@ -19,7 +19,7 @@ typedef struct ep_tensor {
   ep_dtype dtype;
   ep_shape shape;
   size_t n;
-  const double *f64; /* EP_DT_F32, EP_DT_F64 */
+  const double *f64;  /* EP_DT_F32, EP_DT_F64 */
   const int64_t *i64; /* EP_DT_I64, EP_DT_I32, EP_DT_BOOL */
 } ep_tensor;
 

@@ -1,5 +1,5 @@
-/* BatchNormalization at inference: y = scale/sqrt(var + eps) * (x - mean) + bias per channel. Lowered to a diagonal; the
- * rounding of the folded scale and shift is recorded, so certified passes still bound the exact function. */
+/* BatchNormalization at inference: y = scale/sqrt(var + eps) * (x - mean) + bias per channel. Lowered to a diagonal;
+ * the rounding of the folded scale and shift is recorded, so certified passes still bound the exact function. */
 #include <math.h>
 
 #include "models/op_util.h"

@@ -26,8 +26,14 @@ static ep_status build(ep_op_build *b) {
   EP_TRY(limit(b, 1, "min", -INFINITY, &lo));
   EP_TRY(limit(b, 2, "max", INFINITY, &hi));
   if (lo > hi) lo = hi;
-  ep_univar u = {.name = "Clip", .param = {lo, hi}, .f = f, .f32 = f32, .df = df, .enclose = enclose,
-                 .enclose_df = enclose_df, .is_monotone = true};
+  ep_univar u = {.name = "Clip",
+                 .param = {lo, hi},
+                 .f = f,
+                 .f32 = f32,
+                 .df = df,
+                 .enclose = enclose,
+                 .enclose_df = enclose_df,
+                 .is_monotone = true};
   if (lo > -INFINITY) {
     u.icpt[u.n_piece] = lo;
     u.brk[u.n_piece++] = ep_itv_point(lo);

@@ -21,12 +21,23 @@ static ep_status fold_shape(ep_op_build *b, ep_tensor *out) {
 /* ONNX TensorProto.DataType -> ours. */
 static bool dtype_of(int64_t onnx, ep_dtype *out) {
   switch (onnx) {
-  case 1: *out = EP_DT_F32; return true;
-  case 11: *out = EP_DT_F64; return true;
-  case 6: *out = EP_DT_I32; return true;
-  case 7: *out = EP_DT_I64; return true;
-  case 9: *out = EP_DT_BOOL; return true;
-  default: return false;
+  case 1:
+    *out = EP_DT_F32;
+    return true;
+  case 11:
+    *out = EP_DT_F64;
+    return true;
+  case 6:
+    *out = EP_DT_I32;
+    return true;
+  case 7:
+    *out = EP_DT_I64;
+    return true;
+  case 9:
+    *out = EP_DT_BOOL;
+    return true;
+  default:
+    return false;
   }
 }
 
@@ -59,11 +70,16 @@ static ep_status fold_cast(ep_op_build *b, ep_tensor *out) {
   EP_TRY(ep_op_tensor(b, to, &b->out_shape, out, &f, &v));
   for (size_t i = 0; i < t->n; i++) {
     double x = t->f64 ? t->f64[i] : (double)t->i64[i];
-    if (f) f[i] = to == EP_DT_F32 ? (double)(float)x : x;
-    else if (to == EP_DT_BOOL) v[i] = x != 0;
-    else if (t->i64) v[i] = to == EP_DT_I32 ? (int32_t)t->i64[i] : t->i64[i];
-    else if (fabs(x) < 0x1p62) v[i] = (int64_t)x;
-    else return OP_FAIL(b, EP_E_UNSUPPORTED, "value out of range");
+    if (f)
+      f[i] = to == EP_DT_F32 ? (double)(float)x : x;
+    else if (to == EP_DT_BOOL)
+      v[i] = x != 0;
+    else if (t->i64)
+      v[i] = to == EP_DT_I32 ? (int32_t)t->i64[i] : t->i64[i];
+    else if (fabs(x) < 0x1p62)
+      v[i] = (int64_t)x;
+    else
+      return OP_FAIL(b, EP_E_UNSUPPORTED, "value out of range");
   }
   return EP_OK;
 }
@@ -82,8 +98,10 @@ static ep_status fold_fill(ep_op_build *b, ep_tensor *out) {
   int64_t *v;
   EP_TRY(ep_op_tensor(b, a ? a->t->dtype : EP_DT_F32, &shape, out, &f, &v));
   for (size_t i = 0; a && i < out->n; i++) {
-    if (f) f[i] = a->t->f64[0];
-    else v[i] = a->t->i64[0];
+    if (f)
+      f[i] = a->t->f64[0];
+    else
+      v[i] = a->t->i64[0];
   }
   return EP_OK;
 }

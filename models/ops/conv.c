@@ -46,10 +46,11 @@ static ep_status build_conv(ep_op_build *b) {
     return OP_FAIL(b, EP_E_SHAPE, "%lld input channels, weights for %lld, %lld groups", (long long)c_in,
                    (long long)sw->dim[1], (long long)groups);
   b->out_shape = ep_window_shape(b, &win, c_out);
-  ep_conv_geom g = {(uint32_t)c_in,          (uint32_t)win.in[0],     (uint32_t)win.in[1],       (uint32_t)c_out,
-                    (uint32_t)win.out[0],    (uint32_t)win.out[1],    (uint32_t)win.kernel[0],   (uint32_t)win.kernel[1],
-                    (uint32_t)win.stride[0], (uint32_t)win.stride[1], (uint32_t)win.dilation[0], (uint32_t)win.dilation[1],
-                    (uint32_t)win.pad_lo[0], (uint32_t)win.pad_lo[1], (uint32_t)groups};
+  ep_conv_geom g = {(uint32_t)c_in,          (uint32_t)win.in[0],       (uint32_t)win.in[1],
+                    (uint32_t)c_out,         (uint32_t)win.out[0],      (uint32_t)win.out[1],
+                    (uint32_t)win.kernel[0], (uint32_t)win.kernel[1],   (uint32_t)win.stride[0],
+                    (uint32_t)win.stride[1], (uint32_t)win.dilation[0], (uint32_t)win.dilation[1],
+                    (uint32_t)win.pad_lo[0], (uint32_t)win.pad_lo[1],   (uint32_t)groups};
   return finish(b, &g, false, w, c_out);
 }
 
@@ -108,10 +109,11 @@ static ep_status build_transpose(ep_op_build *b) {
   b->out_shape = ep_window_shape(b, &win, c_out);
   /* The plain convolution goes from our output to our input; ONNX stores [c_in][c_out/groups][kh][kw], which is exactly
    * its weight layout. */
-  ep_conv_geom g = {(uint32_t)c_out,         (uint32_t)win.out[0],    (uint32_t)win.out[1],      (uint32_t)c_in,
-                    (uint32_t)win.in[0],     (uint32_t)win.in[1],     (uint32_t)win.kernel[0],   (uint32_t)win.kernel[1],
-                    (uint32_t)win.stride[0], (uint32_t)win.stride[1], (uint32_t)win.dilation[0], (uint32_t)win.dilation[1],
-                    (uint32_t)win.pad_lo[0], (uint32_t)win.pad_lo[1], (uint32_t)groups};
+  ep_conv_geom g = {(uint32_t)c_out,         (uint32_t)win.out[0],      (uint32_t)win.out[1],
+                    (uint32_t)c_in,          (uint32_t)win.in[0],       (uint32_t)win.in[1],
+                    (uint32_t)win.kernel[0], (uint32_t)win.kernel[1],   (uint32_t)win.stride[0],
+                    (uint32_t)win.stride[1], (uint32_t)win.dilation[0], (uint32_t)win.dilation[1],
+                    (uint32_t)win.pad_lo[0], (uint32_t)win.pad_lo[1],   (uint32_t)groups};
   return finish(b, &g, true, w, c_out);
 }
 

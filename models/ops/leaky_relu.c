@@ -16,8 +16,16 @@ static ep_itv enclose_df(const ep_univar *u, double x) {
 static ep_status build(ep_op_build *b) {
   double a = (float)ep_attrs_float(&b->attrs, "alpha", 0.01f);
   if (!(a > -INFINITY && a < INFINITY)) return OP_FAIL(b, EP_E_SYNTAX, "alpha is not finite");
-  ep_univar u = {.name = "LeakyRelu", .param = {a}, .f = f, .f32 = f32, .df = df, .enclose = enclose,
-                 .enclose_df = enclose_df, .n_piece = 2, .piece = {EP_LINEAR, EP_LINEAR}, .slope = {a, 1},
+  ep_univar u = {.name = "LeakyRelu",
+                 .param = {a},
+                 .f = f,
+                 .f32 = f32,
+                 .df = df,
+                 .enclose = enclose,
+                 .enclose_df = enclose_df,
+                 .n_piece = 2,
+                 .piece = {EP_LINEAR, EP_LINEAR},
+                 .slope = {a, 1},
                  .is_monotone = a >= 0};
   return ep_op_univar(b, &u);
 }

@@ -38,14 +38,28 @@ static ep_itv tanh_enclose(const ep_univar *u, double x) { return around(tanh_f(
 static ep_itv tanh_enclose_df(const ep_univar *u, double x) { return around(tanh_df(u, x), 0, 1); }
 
 static ep_status build_sigmoid(ep_op_build *b) {
-  ep_univar u = {.name = "Sigmoid", .f = sigmoid, .f32 = sigmoid32, .df = sigmoid_df, .enclose = sigmoid_enclose,
-                 .enclose_df = sigmoid_enclose_df, .n_piece = 2, .piece = {EP_CONVEX, EP_CONCAVE}, .is_monotone = true};
+  ep_univar u = {.name = "Sigmoid",
+                 .f = sigmoid,
+                 .f32 = sigmoid32,
+                 .df = sigmoid_df,
+                 .enclose = sigmoid_enclose,
+                 .enclose_df = sigmoid_enclose_df,
+                 .n_piece = 2,
+                 .piece = {EP_CONVEX, EP_CONCAVE},
+                 .is_monotone = true};
   return ep_op_univar(b, &u);
 }
 
 static ep_status build_tanh(ep_op_build *b) {
-  ep_univar u = {.name = "Tanh", .f = tanh_f, .f32 = tanh32, .df = tanh_df, .enclose = tanh_enclose,
-                 .enclose_df = tanh_enclose_df, .n_piece = 2, .piece = {EP_CONVEX, EP_CONCAVE}, .is_monotone = true};
+  ep_univar u = {.name = "Tanh",
+                 .f = tanh_f,
+                 .f32 = tanh32,
+                 .df = tanh_df,
+                 .enclose = tanh_enclose,
+                 .enclose_df = tanh_enclose_df,
+                 .n_piece = 2,
+                 .piece = {EP_CONVEX, EP_CONCAVE},
+                 .is_monotone = true};
   return ep_op_univar(b, &u);
 }
 

@@ -8,9 +8,19 @@ static ep_itv enclose(const ep_univar *u, double x) { return ep_itv_point(f(u, x
 static ep_itv enclose_df(const ep_univar *u, double x) { return (void)u, x == 0 ? ep_itv_whole() : ep_itv_point(0); }
 
 static ep_status build(ep_op_build *b) {
-  ep_univar u = {.name = "Sign", .f = f, .f32 = f32, .df = df, .enclose = enclose, .enclose_df = enclose_df,
-                 .n_piece = 2, .piece = {EP_LINEAR, EP_LINEAR}, .icpt = {-1, 1}, .has_jump = true, .jump_lo = {-1},
-                 .jump_hi = {1}, .is_monotone = true};
+  ep_univar u = {.name = "Sign",
+                 .f = f,
+                 .f32 = f32,
+                 .df = df,
+                 .enclose = enclose,
+                 .enclose_df = enclose_df,
+                 .n_piece = 2,
+                 .piece = {EP_LINEAR, EP_LINEAR},
+                 .icpt = {-1, 1},
+                 .has_jump = true,
+                 .jump_lo = {-1},
+                 .jump_hi = {1},
+                 .is_monotone = true};
   return ep_op_univar(b, &u);
 }
 

@@ -40,13 +40,17 @@ static ep_status build_reshape(ep_op_build *b) {
       d = b->in[0].shape.dim[i];
     }
     if (d < -1 || (d == -1 && unknown >= 0) || d > INT32_MAX) return OP_FAIL(b, EP_E_SHAPE, "bad target shape");
-    if (d == -1) unknown = i;
-    else if (d && known > SIZE_MAX / 2 / (size_t)d) return OP_FAIL(b, EP_E_SHAPE, "bad target shape");
-    else known *= (size_t)d;
+    if (d == -1)
+      unknown = i;
+    else if (d && known > SIZE_MAX / 2 / (size_t)d)
+      return OP_FAIL(b, EP_E_SHAPE, "bad target shape");
+    else
+      known *= (size_t)d;
     b->out_shape.dim[i] = d;
   }
   if (unknown >= 0) {
-    if (!known || total % known) return OP_FAIL(b, EP_E_SHAPE, "%zu elements do not divide into the target shape", total);
+    if (!known || total % known)
+      return OP_FAIL(b, EP_E_SHAPE, "%zu elements do not divide into the target shape", total);
     b->out_shape.dim[unknown] = (int64_t)(total / known);
   }
   return view(b);

@@ -44,7 +44,8 @@ ep_status ep_window_read(const ep_op_build *b, const int64_t *kernel, bool may_c
   for (uint32_t i = 0; i < n; i++) w->in[i] = s->dim[i + 2];
   EP_TRY(ints(b, "kernel_shape", n, 0, 0, w->kernel));
   for (uint32_t i = 0; i < n; i++) {
-    if (kernel && w->kernel[i] && w->kernel[i] != kernel[i]) return OP_FAIL(b, EP_E_SHAPE, "kernel_shape differs from the weights");
+    if (kernel && w->kernel[i] && w->kernel[i] != kernel[i])
+      return OP_FAIL(b, EP_E_SHAPE, "kernel_shape differs from the weights");
     if (kernel) w->kernel[i] = kernel[i];
     if (w->kernel[i] < 1 || w->kernel[i] > (1 << 20)) return OP_FAIL(b, EP_E_SHAPE, "bad kernel size");
   }
