@@ -5,14 +5,15 @@
 #include <string.h>
 
 #include "bounds/alpha.h"
+#include "bounds/forward.h"
 #include "models/onnx.h"
 #include "verifier/cli.h"
 #include "verifier/decimal.h"
 #include "verifier/json_out.h"
 #include "verifier/vnnlib.h"
 
-typedef enum method { IBP, CROWN, ALPHA, N_METHOD } method;
-static const char *const method_names[N_METHOD] = {"ibp", "crown", "alpha-crown"};
+typedef enum method { IBP, FORWARD, CROWN, ALPHA, N_METHOD } method;
+static const char *const method_names[N_METHOD] = {"ibp", "forward", "crown", "alpha-crown"};
 
 typedef struct job {
   ep_cli *cli;
@@ -111,6 +112,8 @@ static ep_status bound_with(const job *j, ep_plan *plan, method m, const double 
   aopt.iterations = (uint32_t)j->cli->cfg.iterations;
   if (m == ALPHA)
     EP_TRY(ep_alpha_bounds(plan, &copt, &aopt, &bounds, &relax, arena, s));
+  else if (m == FORWARD)
+    EP_TRY(ep_forward_run(plan, copt.rule, &bounds, &relax, arena, s));
   else
     EP_TRY(ep_crown_run(plan, &copt, &bounds, &relax, arena, s));
   memcpy(out->lo, bounds.lo[g->output], plan->n_y * sizeof *lo);

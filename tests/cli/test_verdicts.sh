@@ -60,8 +60,8 @@ run verify abs.onnx holds.vnnlib --witness none.txt; expect_rc 20 'no witness'; 
 
 # bound: every sampled value lies inside; inspect counts.
 run bound abs.onnx holds.vnnlib; expect_rc 0 bound
-[ "$(grep -c '^  Y_0 in' stdout)" = 3 ] || fail "bound: $out"
-tr -d '[],' <stdout | awk '/Y_0 in/ { n++; if (!($3 <= 0 && $4 >= 2)) bad = 1 } END { exit n != 3 || bad }' || fail "bounds exclude a true value: $out"
+[ "$(grep -c '^  Y_0 in' stdout)" = 4 ] || fail "bound: $out"
+tr -d '[],' <stdout | awk '/Y_0 in/ { n++; if (!($3 <= 0 && $4 >= 2)) bad = 1 } END { exit n != 4 || bad }' || fail "bounds exclude a true value: $out"
 run bound abs.onnx --box -1,1 --method ibp; expect_rc 0 'bound --box'; [ "$(grep -c '^  Y_0 in' stdout)" = 1 ] || fail "bound --box: $out"
 run inspect abs.onnx holds.vnnlib; expect_rc 0 inspect
 expect_out '^parameters: '; expect_out 'Relu +univar'; expect_out '^box 0: 2 of 2 inputs free'
