@@ -116,7 +116,7 @@ static double half_value(uint16_t h) {
 
 /* Little-endian raw bytes (x86 and ARM Linux are little-endian; others are refused at configuration). */
 static void from_raw(int32_t type, const uint8_t *p, size_t n, double *f, int64_t *v) {
-  assert(!f != !v && (p || !n)); /* a tensor is of one kind */
+  assert((f || v) && (p || !n)); /* a tensor is of one kind */
   for (size_t i = 0; i < n; i++) {
     switch (type) {
     case T_FLOAT: {
@@ -135,6 +135,7 @@ static void from_raw(int32_t type, const uint8_t *p, size_t n, double *f, int64_
       break;
     }
     case T_INT64:
+      assert(v);
       memcpy(&v[i], p + 8 * i, 8);
       break;
     case T_INT32: {
@@ -144,6 +145,7 @@ static void from_raw(int32_t type, const uint8_t *p, size_t n, double *f, int64_
       break;
     }
     default:
+      assert(v);
       v[i] = p[i] != 0;
     }
   }
@@ -155,7 +157,7 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
                 : t->data_type == T_DOUBLE ? t->n_double_data
                 : t->data_type == T_INT64  ? t->n_int64_data
                                            : t->n_int32_data;
-  assert(!f != !v);
+  assert(f || v);
   if (have != n) return false;
   for (size_t i = 0; i < n; i++) {
     switch (t->data_type) {
@@ -169,9 +171,11 @@ static bool from_typed(const Onnx__TensorProto *t, size_t n, double *f, int64_t 
       f[i] = half_value((uint16_t)t->int32_data[i]);
       break;
     case T_INT64:
+      assert(v);
       v[i] = t->int64_data[i];
       break;
     default:
+      assert(v);
       v[i] = t->data_type == T_BOOL ? t->int32_data[i] != 0 : t->int32_data[i];
     }
   }
@@ -210,6 +214,7 @@ static ep_status external(ep_ctx *ctx, const char *name, const char *dir, const 
   if (length != bytes)
     return EP_FAIL(ctx, EP_E_SYNTAX, "%s: tensor '%s': external data of %llu bytes, expected %zu", name, tensor,
                    (unsigned long long)length, bytes);
+  assert(location);
   size_t len = strlen(dir) + strlen(location) + 2;
   char *path = ep_alloc(ctx, len);
   if (!path) return EP_E_NOMEM;
