@@ -84,7 +84,9 @@ static bool compare_short(const char *s, double d, int *out) {
   char lit[MAX_LITERAL]; /* room for all digits: a cut number would look round */
   long point;
   size_t n = normalise(s, lit, sizeof lit, &point);
-  if (!n || n > 19 || d == 0) return false;
+  *out = 0;
+  if (!n) return true; /* zero, and so is d */
+  if (n > 19 || d == 0) return false;
   long e10 = point - (long)n;
   if (e10 < -27 || e10 > 27) return false;
   unsigned __int128 left = 0, right;
@@ -104,8 +106,9 @@ static bool compare_short(const char *s, double d, int *out) {
 
 bool ep_decimal_parse(const char *text, ep_itv *out) {
   if (strlen(text) > MAX_LITERAL || !is_literal(text)) return false;
-  double d = strtod(text, NULL);
-  if (!isfinite(d)) return false;
+  char *end;
+  double d = strtod(text, &end);
+  if (*end || !isfinite(d)) return false; /* a locale with another decimal point stops at ours */
   *out = ep_itv_point(d);
   /* The extended-precision value is within half an ulp (2^-64 relative) of the literal: a difference beyond that has a
    * certain sign. Differences of neighbours are exact. */
@@ -134,6 +137,9 @@ static double add_dir(double a, double b, double dir) {
 
 static double mul_dir(double a, double b, double dir) {
   double p = a * b;
+  /* An infinite end means "unbounded", and zero times any real is zero. A NaN operand carries no information. */
+  if (isnan(p)) return isnan(a) || isnan(b) ? dir : 0;
+  if (fabs(a) == 1 || fabs(b) == 1) return p;
   /* fma gives the exact error away from underflow. */
   return (a == 0 || b == 0 || (fabs(p) > 1e-280 && isfinite(p) && fma(a, b, -p) == 0)) ? p : nextafter(p, dir);
 }

@@ -7,10 +7,12 @@
 
 #include "verifier/query.h"
 
-/* Caps against hostile input, each reported by name: nesting depth, variables, conjuncts of the DNF. */
+/* Caps against hostile input, each reported by name: nesting depth, variables, conjuncts of the DNF, comparisons
+ * copied while it is distributed. */
 #define EP_VNNLIB_MAX_DEPTH 256u
 #define EP_VNNLIB_MAX_VARS (1u << 24)
 #define EP_VNNLIB_MAX_CONJUNCTS (1u << 20)
+#define EP_VNNLIB_MAX_JOINED (1u << 25)
 
 ep_status ep_vnnlib_read(ep_ctx *ctx, const char *path, ep_query **out);
 ep_status ep_vnnlib_read_bytes(ep_ctx *ctx, const char *name, const void *data, size_t n, ep_query **out);

@@ -1,5 +1,6 @@
 #include "verifier/vnnlib_lex.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,6 +49,8 @@ ep_status ep_lex_fail(ep_lex *l, ep_status code, const char *fmt, ...) {
 static int peek(ep_lex *l, ep_status *st) {
   if (l->at < l->end) return *l->at;
   if (!l->gz) return -1;
+  if (ep_ctx_should_stop(l->ctx)) *st = EP_E_STOPPED; /* big files take seconds */
+  if (*st != EP_OK) return -1;
   int n = gzread(l->gz, l->buf, CHUNK);
   if (n < 0) {
     int err, cause = errno;
@@ -68,6 +71,7 @@ static int peek(ep_lex *l, ep_status *st) {
 }
 
 static void take(ep_lex *l) {
+  assert(l->at < l->end);
   if (*l->at++ == '\n') {
     l->line++;
     l->col = 1;

@@ -2,6 +2,7 @@
  * literal is a double. */
 #include "tests/ep_test.h"
 
+#include <float.h>
 #include <gmp.h>
 #include <math.h>
 #include <stdio.h>
@@ -211,11 +212,35 @@ static void sums_products_and_quotients(void **state) {
   mpq_clears(x, y, e, NULL);
 }
 
+/* Infinite ends mean "unbounded": zero times such an interval is zero. NaN carries no information. */
+static void ends_without_numbers(void **state) {
+  (void)state;
+  ep_itv whole = ep_itv_whole(), zero = ep_itv_point(0), v = ep_decimal_mul(zero, whole);
+  assert_true(v.lo == 0 && v.hi == 0);
+  v = ep_decimal_mul(whole, zero);
+  assert_true(v.lo == 0 && v.hi == 0);
+  v = ep_decimal_mul((ep_itv){1, INFINITY}, (ep_itv){-1, 0});
+  assert_true(v.lo == -INFINITY && v.hi == 0);
+  v = ep_decimal_mul(zero, (ep_itv){0, (double)NAN});
+  assert_true(v.lo == -INFINITY && v.hi == INFINITY);
+  v = ep_decimal_mul(ep_itv_point((double)NAN), ep_itv_point(2));
+  assert_true(v.lo == -INFINITY && v.hi == INFINITY);
+  /* A sum beyond all doubles still has a finite end on the near side. */
+  v = ep_decimal_add(ep_itv_point(DBL_MAX), ep_itv_point(DBL_MAX));
+  assert_true(v.lo == DBL_MAX && v.hi == INFINITY);
+  v = ep_decimal_add(v, (ep_itv){-INFINITY, -DBL_MAX});
+  assert_true(v.lo == -INFINITY && v.hi == INFINITY);
+  /* Signs and ones are exact however small the number. */
+  v = ep_decimal_mul(ep_itv_point(-1), ep_itv_point(4.9e-324));
+  assert_true(v.lo == -4.9e-324 && v.hi == -4.9e-324);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(notable_literals),     cmocka_unit_test(random_literals),
       cmocka_unit_test(last_digit_decides),   cmocka_unit_test(not_literals),
       cmocka_unit_test(literals_are_ordered), cmocka_unit_test(sums_products_and_quotients),
+      cmocka_unit_test(ends_without_numbers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

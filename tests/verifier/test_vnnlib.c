@@ -102,6 +102,44 @@ static void mixed_and_several_inputs_become_rows(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* Every form of arithmetic, as exact rows. */
+static void arithmetic_is_exact(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    double coef, rhs;
+  } t[] = {
+      {"(<= Y_0 (* 2 3))", 1, 6},
+      {"(<= Y_0 (* 1 2 3))", 1, 6},
+      {"(<= (* 3 Y_0) 6)", 3, 6},
+      {"(<= (* Y_0 3) 6)", 3, 6},
+      {"(<= (* 0.5 Y_0 6) (+ 1 2 3))", 3, 6},
+      {"(<= Y_0 (/ 12 2))", 1, 6},
+      {"(<= Y_0 (/ 24 2 2))", 1, 6},
+      {"(<= (/ Y_0 0.5) (- 20 8))", 2, 12},
+      {"(<= (- (- Y_0)) (- 10 3 1))", 1, 6},
+      {"(<= (- (* 4 Y_0) Y_0 1) 5)", 3, 6},
+      {"(<= 0 (- 6 (* 3 Y_0)))", 3, 6},
+      {"(>= (* -2 3) (- 0 Y_0 (* 2 Y_0)))", -3, -6},
+      {"(>= 6 (+ Y_0))", 1, 6},
+      {"(<= (* (+ Y_0 1 Y_0) 2) 14)", 4, 12},
+      {"(<= (+ Y_0 (* 0 Y_1)) 6)", 1, 6},
+      {"(<= (+ Y_0 Y_1) (+ Y_1 6))", 1, 6},
+  };
+  for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+    char text[512];
+    ep_ctx *ctx = ep_ctx_create();
+    snprintf(text, sizeof text, "%s(assert %s)", DECLARE BOX, t[i].text);
+    ep_query *q = read_ok(ctx, text);
+    const ep_row *r = &q->box[0].poly[0].row[0];
+    if (q->box[0].poly[0].n_row != 1 || r->n != 1 || r->var[0] != 0 || r->coef[0] != t[i].coef ||
+        r->coef_rel_err != 0 || r->rhs.lo != t[i].rhs || r->rhs.hi != t[i].rhs || r->is_strict)
+      fail_msg("%s", t[i].text);
+    ep_query_destroy(q);
+    ep_ctx_destroy(ctx);
+  }
+}
+
 static void empty_sets_are_seen(void **state) {
   (void)state;
   ep_ctx *ctx = ep_ctx_create();
@@ -229,6 +267,71 @@ static void too_many_disjuncts_are_refused(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* 40 disjunctions of two wide conjunctions each grow beyond any memory unless their distribution is capped. */
+static void too_many_comparisons_are_refused(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  size_t room = 4u << 20;
+  char *text = malloc(room), *p = text;
+  p += sprintf(p, "%s(assert (and (or", DECLARE BOX);
+  for (int i = 0; i < 4096; i++) p += sprintf(p, "(<= Y_0 %d)", i);
+  p += sprintf(p, ")");
+  for (int i = 0; i < 9000; i++) p += sprintf(p, "(<= Y_1 %d)", i);
+  p += sprintf(p, "))");
+  ep_query *q = NULL;
+  assert_int_equal(ep_vnnlib_read_bytes(ctx, "t", text, (size_t)(p - text), &q), EP_E_UNSUPPORTED);
+  assert_non_null(strstr(ep_ctx_error(ctx).text, "33554432 comparisons"));
+  free(text);
+  assert_int_equal(ep_ctx_memory_used(ctx), 0);
+  ep_ctx_destroy(ctx);
+}
+
+/* A sum over many inputs that names each of them twice, in opposite orders: one coefficient per input. */
+static void long_terms_are_merged(void **state) {
+  (void)state;
+  enum { N = 500 };
+  ep_ctx *ctx = ep_ctx_create();
+  char *text = malloc(200000), *p = text;
+  p += sprintf(p, "(declare-const Y_0 Real)");
+  for (int i = 0; i < N; i++)
+    p += sprintf(p, "(declare-const X_%d Real)(assert (>= X_%d 0))(assert (<= X_%d 1))", i, i, i);
+  p += sprintf(p, "(assert (<= (+ ");
+  for (int i = 0; i < N; i++) p += sprintf(p, "(* %d X_%d) ", i + 1, i);
+  p += sprintf(p, "Y_0) (* 2 (+ 1 ");
+  for (int i = N - 1; i >= 0; i--) p += sprintf(p, "(* %d X_%d) ", i % 2 ? i : i + 1, i);
+  p += sprintf(p, "))))(assert (<= Y_0 (- (+ 0 ");
+  for (int i = 0; i < N; i++) p += sprintf(p, "X_%d ", i);
+  p += sprintf(p, ") (+ 0 ");
+  for (int i = 0; i < N; i++) p += sprintf(p, "X_%d ", i);
+  p += sprintf(p, "))))");
+  ep_query *q = read_ok(ctx, text);
+  assert_int_equal(q->box[0].poly[0].n_row, 2);
+  const ep_row *row = &q->box[0].poly[0].row[0];
+  double coef[N + 1] = {0};
+  assert_int_equal(row->n, N); /* Y_0 joins, X_1 cancels */
+  for (uint32_t k = 0; k < row->n; k++) coef[row->var[k]] += row->coef[k];
+  assert_true(coef[0] == 1 && row->rhs.lo == 2 && row->rhs.hi == 2 && row->coef_rel_err == 0);
+  for (int i = 0; i < N; i++) assert_true(coef[1 + i] == (i + 1) - 2 * (i % 2 ? i : i + 1));
+  assert_int_equal(q->box[0].poly[0].row[1].n, 1); /* all inputs cancel */
+  ep_query_destroy(q);
+  free(text);
+  ep_ctx_destroy(ctx);
+}
+
+/* Reading ends when time is up, without an error of its own. */
+static void a_stop_is_obeyed(void **state) {
+  (void)state;
+  static const char text[] = DECLARE BOX "(assert (<= Y_0 0))";
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = NULL;
+  ep_ctx_interrupt(ctx);
+  assert_int_equal(ep_vnnlib_read_bytes(ctx, "t", text, sizeof text - 1, &q), EP_E_STOPPED);
+  assert_null(q);
+  assert_int_equal(ep_ctx_error(ctx).code, EP_OK);
+  assert_int_equal(ep_ctx_memory_used(ctx), 0);
+  ep_ctx_destroy(ctx);
+}
+
 /* Every property of the benchmarks: read, bounded, with something to decide in each box. */
 static void benchmark_properties_are_read(void **state) {
   (void)state;
@@ -315,11 +418,15 @@ int main(void) {
       cmocka_unit_test(literals_are_enclosed),
       cmocka_unit_test(strict_inputs_exclude_the_end_for_witnesses),
       cmocka_unit_test(mixed_and_several_inputs_become_rows),
+      cmocka_unit_test(arithmetic_is_exact),
       cmocka_unit_test(empty_sets_are_seen),
       cmocka_unit_test(bad_input_gets_one_line),
       cmocka_unit_test(quoted_text_is_skipped),
       cmocka_unit_test(files_plain_and_gzipped),
       cmocka_unit_test(too_many_disjuncts_are_refused),
+      cmocka_unit_test(too_many_comparisons_are_refused),
+      cmocka_unit_test(long_terms_are_merged),
+      cmocka_unit_test(a_stop_is_obeyed),
       cmocka_unit_test(benchmark_properties_are_read),
       cmocka_unit_test(deep_nesting_is_refused),
       cmocka_unit_test(damaged_text_is_safe),
