@@ -37,6 +37,7 @@ static const char *const netlang_cases[] = {
     "x:1,4; a = MatMul x c4,6; e = Sigmoid a; b = Add e p6; c = Div a b; y = MatMul c c6,2",
     "x:1,12; a = Reshape x i3,4; t = Transpose a perm=[1,0]; m = MatMul a t; y = Flatten m",
     "x:1,8; a = Gather x i3,1,1,7 axis=1; b = ReduceMean x axes=[1] keepdims=1; c = Mul a c1; y = Add c b",
+    "x:1,3; y = Identity x",
 };
 enum { NETLANG_N = sizeof netlang_cases / sizeof *netlang_cases };
 
