@@ -115,6 +115,7 @@ run_one() { # slot benchmark root onnx vnnlib timeout
   local t0=$EPOCHREALTIME
   timeout -k 5 "$((${t%.*} + 30))" "$binary" "${args[@]}" >"$tmp.out" 2>"$tmp.err" </dev/null &
   child=$!
+  [ $stop = 0 ] || kill -TERM "$child" 2>/dev/null # the signal came before there was a child to pass it to
   local rc=0
   wait "$child"
   rc=$?
@@ -180,6 +181,7 @@ start_one() { # arguments of run_one without the slot
     run_one "$slot" "$@"
   ) &
   slot_of[$!]=$slot
+  [ $stop = 0 ] || kill -TERM $! 2>/dev/null
 }
 
 for ((k = 0; k < ${#names[@]} && stop == 0; k++)); do
@@ -193,7 +195,7 @@ for ((k = 0; k < ${#names[@]} && stop == 0; k++)); do
     start_one "${names[k]}" "${roots[k]}" "$onnx" "$vnnlib" "$t"
   done <"${roots[k]}/instances.csv"
 done
-while [ ${#slot_of[@]} -gt 0 ]; do
+while [ "$jobs" != 1 ] && [ ${#slot_of[@]} -gt 0 ]; do
   pid=''
   wait -n -p pid
   [ $? != 127 ] || break # none left

@@ -51,6 +51,7 @@ printf 'hard.onnx,hard.vnnlib,120\nhard.onnx,hard.vnnlib,121\n' >slow/instances.
 for jobs in 1 2; do
   (trap - INT TERM; exec "$EP_SOURCE/benchmarks/vnncomp.sh" slow --binary "$EPSPROOF" --out slow$jobs.csv --jobs $jobs >stdout 2>stderr) &
   pid=$!
+  for ((i = 0; i < 300; i++)); do [ -s slow$jobs.csv ] && break; sleep 0.1; done # it runs once its table has a header
   sleep 1
   kill -TERM $pid
   timeout 60 tail --pid=$pid -f /dev/null || { fail "--jobs $jobs does not end on a signal"; kill -KILL $pid; }
