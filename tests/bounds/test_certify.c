@@ -292,6 +292,39 @@ static void rounding_is_paid_for(void **state) {
   assert_true(n_inexact > 50);
 }
 
+/* One affine layer, one input, a row over many outputs: the coefficient at the input is a long sum under cancellation,
+ * and nothing but the affine charge pays for its rounding. */
+static void affine_rounding_is_paid_for(void **state) {
+  (void)state;
+  int n_inexact = 0;
+  for (uint64_t seed = 0; seed < 300; seed++) {
+    fixture f;
+    ep_rng r;
+    net_opt o = {1, 48, 0, 1, "Relu", false, false, 1, false, true};
+    open_net(&f, seed, &o, 1, 0);
+    ep_rng_seed(&r, seed);
+    double coef[MAX_N], lin, cst, err, low;
+    for (uint32_t i = 0; i < o.n_y; i++) coef[i] = ep_rng_normal(&r);
+    net_eval_quad(f.g, f.lo, f.v);
+    quad exact = 0;
+    for (uint32_t i = 0; i < o.n_y; i++) exact += (quad)coef[i] * f.v[f.g->output][i];
+    ep_backward_f64 job = {.plan = f.plan,
+                           .relax = &f.relax,
+                           .from = f.g->output,
+                           .rows = 1,
+                           .coef = coef,
+                           .lin = &lin,
+                           .cst = &cst,
+                           .err = &err};
+    assert_int_equal(ep_backward_run_f64(&job, &f.s), EP_OK);
+    ep_backward_concretize_f64(1, o.n_x, &lin, &cst, &err, NULL, f.lo, f.hi, &low);
+    assert_true(exact >= (quad)low);
+    n_inexact += (quad)lin * f.lo[0] > exact;
+    close_net(&f);
+  }
+  assert_true(n_inexact > 50);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(crown_contains_exact_values),
@@ -300,6 +333,7 @@ int main(void) {
       cmocka_unit_test(interval_contains_crown),
       cmocka_unit_test(decided_rows_hold_where_decisions_hold),
       cmocka_unit_test(rounding_is_paid_for),
+      cmocka_unit_test(affine_rounding_is_paid_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
