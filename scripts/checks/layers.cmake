@@ -5,7 +5,7 @@ set(third_party
   "cblas.h|^kernels/mat\\.c$"
   "onnx/onnx.pb-c.h|^models/onnx"
   "zlib.h|^(models/onnx_bytes|verifier/vnnlib_lex)\\.c$"
-  "png.h|^models/dataset\\.c$"
+  "png.h|^models/(dataset|image_png)\\.c$"
   "jansson.h|^verifier/json_out\\.c$"
   "z3.h|^encoders/backend_z3\\.c$"
   "glpk.h|^encoders/backend_glpk\\.c$"
