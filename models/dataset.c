@@ -1,12 +1,12 @@
 #include "models/dataset.h"
 
-#include <errno.h>
+#include <ctype.h>
 #include <math.h>
-#include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/image_png.h"
 #include "models/onnx_bytes.h"
 
 #define MAX_FILE ((size_t)1 << 30)
@@ -87,9 +87,30 @@ static ep_status idx_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size
   return EP_OK;
 }
 
+typedef struct npy_header {
+  size_t size;    /* bytes per value */
+  bool is_float;  /* else uint8 */
+  size_t at, len; /* of the data, bytes */
+} npy_header;
+
+/* Number of values that "'shape': (2, 3)," announces; SIZE_MAX when it makes no sense. */
+static size_t npy_count(const char *head) {
+  const char *s = strstr(head, "'shape': (");
+  size_t count = 1;
+  if (!s) return SIZE_MAX;
+  for (s += strlen("'shape': ("); *s != ')';) {
+    char *end;
+    if (!isdigit((unsigned char)*s)) return SIZE_MAX;
+    unsigned long long d = strtoull(s, &end, 10);
+    if (d && count > MAX_FILE / d) return SIZE_MAX;
+    count *= (size_t)d;
+    for (s = end; *s == ',' || *s == ' '; s++) continue;
+  }
+  return count;
+}
+
 /* NPY versions 1 to 3, C order, |u1 <f4 <f8. */
-static ep_status npy_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t index, size_t expected,
-                           ep_sample *out) {
+static ep_status npy_header_read(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, npy_header *h) {
   if (n < 12 || memcmp(p, "\x93NUMPY", 6) != 0) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: not an .npy file", path);
   size_t wide = p[6] >= 2 ? 4 : 2, len = 0;
   for (size_t i = 0; i < wide; i++) len |= (size_t)p[8 + i] << (8 * i);
@@ -98,25 +119,39 @@ static ep_status npy_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size
   if (!head) return EP_E_NOMEM;
   memcpy(head, p + 8 + wide, len);
   head[len] = 0;
-  bool f4 = strstr(head, "<f4"), f8 = strstr(head, "<f8"), u1 = strstr(head, "|u1");
-  bool is_c = !strstr(head, "'fortran_order': True");
+  h->is_float = strstr(head, "'<f4'") || strstr(head, "'<f8'");
+  h->size = strstr(head, "'<f8'") ? 8 : h->is_float ? 4 : 1;
+  h->at = 8 + wide + len;
+  h->len = n - h->at;
+  bool is_known = h->is_float || strstr(head, "'|u1'"), is_c = strstr(head, "'fortran_order': False") != NULL;
+  size_t count = npy_count(head);
   ep_free(ctx, head);
-  if (!(f4 || f8 || u1) || !is_c)
+  if (!is_known || !is_c)
     return EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: expected float32, float64 or uint8 values in C order", path);
-  size_t size = f8 ? 8 : f4 ? 4 : 1, at = 8 + wide + len, total = (n - at) / size, per = expected ? expected : total;
-  if (!per || total % per || index >= total / per)
-    return EP_FAIL(ctx, EP_E_SHAPE, "%s: %zu values, expected entries of %zu", path, total, per);
+  if (count != h->len / h->size || h->len % h->size)
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: truncated, or of another size than its header says", path);
+  return EP_OK;
+}
+
+static ep_status npy_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t index, size_t expected,
+                           ep_sample *out) {
+  npy_header h;
+  EP_TRY(npy_header_read(ctx, path, p, n, &h));
+  size_t total = h.len / h.size, per = expected ? expected : total;
+  if (!per || total % per) return EP_FAIL(ctx, EP_E_SHAPE, "%s: %zu values, expected entries of %zu", path, total, per);
+  if (index >= total / per) return EP_FAIL(ctx, EP_E_OPTION, "%s: entry %zu of %zu", path, index, total / per);
   EP_TRY(take(ctx, per, out));
   for (size_t i = 0; i < per; i++) {
-    const uint8_t *q = p + at + (index * per + i) * size;
+    const uint8_t *v = p + h.at + (index * per + i) * h.size;
     float f;
-    if (f8)
-      memcpy(&out->x[i], q, 8);
-    else if (f4) {
-      memcpy(&f, q, 4);
+    if (h.size == 8) {
+      memcpy(&out->x[i], v, 8);
+    } else if (h.is_float) {
+      memcpy(&f, v, 4);
       out->x[i] = f;
-    } else
-      out->x[i] = *q;
+    } else {
+      out->x[i] = *v;
+    }
   }
   return EP_OK;
 }
@@ -139,8 +174,10 @@ static ep_status csv_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size
   if (st == EP_OK) st = take(ctx, count, out);
   for (size_t i = 0; st == EP_OK && i < count; i++) {
     char *end;
+    line += strspn(line, " \t"); /* strtod alone would step over the end of the line */
     out->x[i] = strtod(line, &end);
-    if (end == line || (*end != ',' && *end != '\n' && *end != '\r' && *end))
+    end += strspn(end, " \t");
+    if (end == line || *line == '\n' || *line == '\r' || (*end != ',' && *end != '\n' && *end != '\r' && *end))
       st = EP_FAIL(ctx, EP_E_SYNTAX, "%s:%zu: field %zu is not a number", path, index + 1, i + 1);
     line = *end ? end + 1 : end;
   }
@@ -148,28 +185,12 @@ static ep_status csv_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size
   return st;
 }
 
-/* 8-bit grey or RGB through libpng's simplified reader; interleaved pixels become channel planes. */
-static ep_status png_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, ep_sample *out) {
-  png_image im;
-  memset(&im, 0, sizeof im);
-  im.version = PNG_IMAGE_VERSION;
-  if (!png_image_begin_read_from_memory(&im, p, n)) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: %s", path, im.message);
-  bool is_color = (im.format & PNG_FORMAT_FLAG_COLOR) != 0;
-  size_t ch = is_color ? 3 : 1, pixels = (size_t)im.width * im.height;
-  im.format = is_color ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-  ep_status st =
-      pixels && pixels <= ((size_t)1 << 26) ? EP_OK : EP_FAIL(ctx, EP_E_UNSUPPORTED, "%s: image too large", path);
-  uint8_t *buf = st == EP_OK ? ep_alloc(ctx, pixels * ch) : NULL;
-  if (st == EP_OK && !buf) st = EP_E_NOMEM;
-  if (st == EP_OK && !png_image_finish_read(&im, NULL, buf, 0, NULL))
-    st = EP_FAIL(ctx, EP_E_SYNTAX, "%s: %s", path, im.message);
-  if (st == EP_OK) st = take(ctx, pixels * ch, out);
-  for (size_t i = 0; st == EP_OK && i < pixels; i++)
-    for (size_t c = 0; c < ch; c++) out->x[c * pixels + i] = buf[i * ch + c];
-  if (st == EP_OK) out->channels = (uint32_t)ch;
-  png_image_free(&im);
-  ep_free(ctx, buf);
-  return st;
+static ep_status png_entry(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, size_t index, ep_sample *out) {
+  uint32_t height, width;
+  if (index) return EP_FAIL(ctx, EP_E_OPTION, "%s: entry %zu of 1", path, index);
+  EP_TRY(ep_image_png_decode(ctx, path, p, n, &out->x, &out->channels, &height, &width));
+  out->n = (size_t)out->channels * height * width;
+  return EP_OK;
 }
 
 static bool has_suffix(const char *s, const char *suffix) {
@@ -188,7 +209,7 @@ ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_
   else if (has_suffix(path, ".csv"))
     st = csv_entry(ctx, path, p, n, index, out);
   else if (has_suffix(path, ".png"))
-    st = png_entry(ctx, path, p, n, out);
+    st = png_entry(ctx, path, p, n, index, out);
   else
     st = idx_entry(ctx, path, p, n, index, out);
   ep_free(ctx, p);
@@ -206,7 +227,10 @@ ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_
 ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t *out) {
   ep_sample s;
   EP_TRY(ep_dataset_read(ctx, path, index, 1, &s));
-  *out = (uint32_t)s.x[0];
+  double v = s.x[0];
   ep_free(ctx, s.x);
+  if (!(v >= 0 && v < UINT32_MAX) || v != floor(v))
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: entry %zu is %g, no label", path, index, v);
+  *out = (uint32_t)v;
   return EP_OK;
 }

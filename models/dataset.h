@@ -12,11 +12,11 @@ typedef struct ep_sample {
   uint32_t channels; /* 1 where the file does not say */
 } ep_sample;
 
-/* Reads entry `index` of `path`; the kind follows from the suffix (.npy, .csv, .png; anything else is IDX). For .npy a
- * first dimension beyond the sample's rank counts as the entries when `n_expected` fits; n_expected 0 = whatever is
- * there. One clear line for every file that does not fit. */
+/* Reads entry `index` of `path`; the kind follows from the suffix (.npy, .csv, .png; anything else is IDX). An
+ * .npy array is cut into entries of `n_expected` values, a .png is entry 0 (image_png.h: values as stored); n_expected
+ * 0 = whatever is there. One clear line for every file that does not fit. */
 ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_expected, ep_sample *out);
-/* Label number `index` of an IDX label file. */
+/* Label number `index` of an IDX label file (or of any of the above with one value per entry). */
 ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t *out);
 
 #endif

@@ -129,19 +129,24 @@ bool ep_decimal_parse(const char *text, ep_itv *out) {
   return true;
 }
 
-/* a + b rounded towards `dir`; exact sums are kept (two-sum error term). */
-static double add_dir(double a, double b, double dir) {
-  double s = a + b, t = s - a, err = (a - (s - t)) + (b - t);
-  return err == 0 && isfinite(s) ? s : nextafter(s, dir);
+/* The double next to `s` on the side of `dir` when the true value s + err lies there, else s itself. */
+static double towards(double s, double err, double dir) {
+  return err != 0 && (err > 0) == (dir > 0) ? nextafter(s, dir) : s;
 }
 
+/* a + b rounded towards `dir`, exactly (two-sum error term) unless it overflows. */
+static double add_dir(double a, double b, double dir) {
+  double s = a + b, t = s - a, err = (a - (s - t)) + (b - t);
+  return towards(s, isfinite(s) ? err : dir, dir);
+}
+
+/* fma gives the exact error away from underflow; elsewhere the step is always taken. */
 static double mul_dir(double a, double b, double dir) {
   double p = a * b;
   /* An infinite end means "unbounded", and zero times any real is zero. A NaN operand carries no information. */
   if (isnan(p)) return isnan(a) || isnan(b) ? dir : 0;
-  if (fabs(a) == 1 || fabs(b) == 1) return p;
-  /* fma gives the exact error away from underflow. */
-  return (a == 0 || b == 0 || (fabs(p) > 1e-280 && isfinite(p) && fma(a, b, -p) == 0)) ? p : nextafter(p, dir);
+  if (a == 0 || b == 0 || fabs(a) == 1 || fabs(b) == 1) return p;
+  return towards(p, fabs(p) > 1e-280 && isfinite(p) ? fma(a, b, -p) : dir, dir);
 }
 
 ep_itv ep_decimal_add(ep_itv a, ep_itv b) {
@@ -158,11 +163,12 @@ ep_itv ep_decimal_mul(ep_itv a, ep_itv b) {
   return r;
 }
 
-/* a / b rounded towards `dir`; exact quotients are kept (fma gives the residual exactly away from underflow). */
+/* a / b rounded towards `dir`; the residual is exact away from underflow, and a/b - q has the sign of -residual/b. */
 static double div_dir(double a, double b, double dir) {
   double q = a / b;
-  bool is_exact = a == 0 || (isfinite(q) && fabs(q) > 1e-280 && fabs(a) > 1e-280 && fma(q, b, -a) == 0);
-  return is_exact ? q : nextafter(q, dir);
+  if (a == 0) return q;
+  bool is_known = isfinite(q) && fabs(q) > 1e-280 && fabs(a) > 1e-280;
+  return towards(q, is_known ? copysign(1, -b) * fma(q, b, -a) : dir, dir);
 }
 
 ep_itv ep_decimal_div(ep_itv a, ep_itv b) {

@@ -1,8 +1,18 @@
 #include "verifier/robust.h"
 
+#include <assert.h>
 #include <math.h>
 
 #include "verifier/decimal.h"
+
+/* A ball of radius 0 (or cut to one point) may hold no double: where it surely holds a number, the double beside it
+ * stands in, as for a pinned literal in VNN-LIB. Where rounding leaves more than two neighbours, nothing does. */
+static void pin(const ep_robust *r, size_t i, ep_itv v, double lo, double hi, double *lo_in, double *hi_in) {
+  if (*lo_in <= *hi_in || ep_up(lo) != hi || v.lo < r->clip_lo || v.hi > r->clip_hi) return;
+  size_t c = i / (r->n / r->n_channel);
+  double x = (r->x[i] / r->scale - r->mean[c]) / r->std[c];
+  *lo_in = *hi_in = x < hi ? lo : hi;
+}
 
 /* (v - mean) / std for every v in the interval, outward; std may be negative. */
 static ep_itv normalise(ep_itv v, double mean, double std) {
@@ -27,6 +37,8 @@ static ep_status make_box(ep_ctx *ctx, const ep_robust *r, double *lo, double *h
     lo_in[i] = low.hi;
     hi_in[i] = high.lo;
     hi[i] = high.hi;
+    assert(lo[i] <= hi[i]);
+    pin(r, i, v, lo[i], hi[i], &lo_in[i], &hi_in[i]);
   }
   return EP_OK;
 }
@@ -52,8 +64,15 @@ static ep_status check(ep_ctx *ctx, const ep_robust *r) {
     return EP_FAIL(ctx, EP_E_OPTION, "--target %lld is not another class", (long long)r->target);
   if (!r->n_channel || r->n % r->n_channel)
     return EP_FAIL(ctx, EP_E_OPTION, "%zu inputs do not divide into %u channels", r->n, r->n_channel);
-  for (uint32_t c = 0; c < r->n_channel; c++)
-    if (!(fabs(r->std[c]) > 0)) return EP_FAIL(ctx, EP_E_OPTION, "--std must not be 0");
+  if (!(r->clip_lo <= r->clip_hi)) return EP_FAIL(ctx, EP_E_OPTION, "--clip must not be empty");
+  if (!(fabs(r->scale) > 0) || !isfinite(r->scale)) return EP_FAIL(ctx, EP_E_OPTION, "--scale must be finite, not 0");
+  for (uint32_t c = 0; c < r->n_channel; c++) {
+    if (!isfinite(r->mean[c])) return EP_FAIL(ctx, EP_E_OPTION, "--mean must be finite");
+    if (!(fabs(r->std[c]) > 0) || !isfinite(r->std[c]))
+      return EP_FAIL(ctx, EP_E_OPTION, "--std must be finite and not 0");
+  }
+  for (size_t i = 0; i < r->n; i++)
+    if (!isfinite(r->x[i])) return EP_FAIL(ctx, EP_E_OPTION, "input %zu is not finite", i);
   return EP_OK;
 }
 

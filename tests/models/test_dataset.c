@@ -32,6 +32,10 @@ static void idx_entries(void **state) {
     assert_int_equal(ep_dataset_read(ctx, "t.idx", 1, 3, &s), EP_E_SYNTAX);
   }
   static const uint8_t labels[] = {0, 0, 8, 1, 0, 0, 0, 2, 7, 9};
+  static const uint8_t negative[] = {0, 0, 9, 1, 0, 0, 0, 1, 255};
+  ep_ctx_clear_error(ctx);
+  put("t.idx", negative, sizeof negative);
+  assert_int_equal(ep_dataset_label(ctx, "t.idx", 0, &label), EP_E_SYNTAX);
   ep_ctx_clear_error(ctx);
   put("t.idx", labels, sizeof labels);
   assert_int_equal(ep_dataset_label(ctx, "t.idx", 1, &label), EP_OK);
@@ -55,6 +59,16 @@ static void csv_lines(void **state) {
   assert_non_null(strstr(ep_ctx_error(ctx).text, "t.csv:3: field 2"));
   ep_ctx_clear_error(ctx);
   assert_int_equal(ep_dataset_read(ctx, "t.csv", 3, 3, &s), EP_E_OPTION);
+  static const char *const odd[] = {"1,\n2,3\n", "1,2,\n", ",2,3\n", "1,nan,3\n", "1 2,3,4\n", "1,2,3;\n"};
+  for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+    ep_ctx_clear_error(ctx);
+    put("t.csv", odd[i], strlen(odd[i]));
+    assert_int_equal(ep_dataset_read(ctx, "t.csv", 0, 0, &s), EP_E_SYNTAX);
+  }
+  put("t.csv", " 1 ,\t2, 3 \r\n", 12);
+  assert_int_equal(ep_dataset_read(ctx, "t.csv", 0, 3, &s), EP_OK);
+  assert_true(s.x[0] == 1 && s.x[1] == 2 && s.x[2] == 3);
+  ep_free(ctx, s.x);
   remove("t.csv");
   assert_int_equal(ep_ctx_memory_used(ctx), 0);
   ep_ctx_destroy(ctx);
@@ -80,6 +94,26 @@ static void npy_arrays(void **state) {
   ep_ctx_clear_error(ctx);
   put("t.npy", file, 40);
   assert_int_equal(ep_dataset_read(ctx, "t.npy", 0, 2, &s), EP_E_SYNTAX);
+  for (size_t n = 0; n < sizeof file; n++) { /* every truncation */
+    ep_ctx_clear_error(ctx);
+    put("t.npy", file, n);
+    assert_int_equal(ep_dataset_read(ctx, "t.npy", 0, 2, &s), EP_E_SYNTAX);
+  }
+  static const char *const odd[] = {"'<i8'", "'>f4'"};
+  for (int i = 0; i < 2; i++) {
+    ep_ctx_clear_error(ctx);
+    memcpy(file + 20, odd[i], 5);
+    put("t.npy", file, sizeof file);
+    assert_int_equal(ep_dataset_read(ctx, "t.npy", 0, 2, &s), EP_E_UNSUPPORTED);
+  }
+  ep_ctx_clear_error(ctx);
+  memcpy(file + 20, "'|u1'", 5);
+  memcpy(strstr((char *)file + 10, "(2, 2)"), "(4, 4)", 6);
+  file[140] = 200;
+  put("t.npy", file, sizeof file);
+  assert_int_equal(ep_dataset_read(ctx, "t.npy", 3, 4, &s), EP_OK);
+  assert_true(s.x[0] == 200 && s.x[1] == 0);
+  ep_free(ctx, s.x);
   remove("t.npy");
   assert_int_equal(ep_ctx_memory_used(ctx), 0);
   ep_ctx_destroy(ctx);
