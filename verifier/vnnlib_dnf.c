@@ -38,35 +38,39 @@ ep_status ep_vnn_dnf_add_conj(ep_vnn_store *s, dnf *d, const conj *c) {
   return EP_OK;
 }
 
-/* Before `n` more atoms are copied. */
-static ep_status count_joined(ep_vnn_store *s, uint64_t n) {
-  s->n_joined += n;
-  if (s->n_joined > EP_VNNLIB_MAX_JOINED)
-    return ep_lex_fail(s->lex, EP_E_UNSUPPORTED, "more than %u comparisons in normal form", EP_VNNLIB_MAX_JOINED);
-  return ep_ctx_should_stop(s->lex->ctx) ? EP_E_STOPPED : EP_OK;
+static uint64_t count_atoms(const dnf *d) {
+  uint64_t n = 0;
+  for (uint32_t i = 0; i < d->n; i++) n += d->c[i].n;
+  return n;
 }
 
-static ep_status join_one(ep_vnn_store *s, conj *c, const conj *e) {
-  EP_TRY(count_joined(s, e->n));
-  for (uint32_t k = 0; k < e->n; k++) EP_TRY(ep_vnn_dnf_add_atom(s, c, &e->a[k]));
+/* What distributing will copy, asked before anything is. */
+static ep_status check_room(ep_vnn_store *s, const dnf *d, const dnf *e) {
+  if (e->n && d->n > EP_VNNLIB_MAX_CONJUNCTS / e->n) return too_many(s);
+  s->n_joined += d->n * count_atoms(e) + (e->n == 1 ? 0 : e->n * count_atoms(d));
+  if (s->n_joined > EP_VNNLIB_MAX_JOINED)
+    return ep_lex_fail(s->lex, EP_E_UNSUPPORTED, "more than %u comparisons in normal form", EP_VNNLIB_MAX_JOINED);
+  return EP_OK;
+}
+
+static ep_status join_in_place(ep_vnn_store *s, dnf *d, const conj *e) {
+  for (uint32_t i = 0; i < d->n; i++)
+    for (uint32_t k = 0; k < e->n; k++) EP_TRY(ep_vnn_dnf_add_atom(s, &d->c[i], &e->a[k]));
   return EP_OK;
 }
 
 ep_status ep_vnn_dnf_join(ep_vnn_store *s, dnf *d, const dnf *e) {
-  if (e->n && d->n > EP_VNNLIB_MAX_CONJUNCTS / e->n) return too_many(s);
   if (d->n == 1 && !d->c[0].n) { /* "true": takes e over as it is */
     *d = *e;
     return EP_OK;
   }
-  if (e->n == 1) { /* the usual case: atoms join in place */
-    for (uint32_t i = 0; i < d->n; i++) EP_TRY(join_one(s, &d->c[i], &e->c[0]));
-    return EP_OK;
-  }
+  EP_TRY(check_room(s, d, e));
+  if (e->n == 1) return join_in_place(s, d, &e->c[0]); /* the usual case */
   dnf r = {0};
   for (uint32_t i = 0; i < d->n; i++)
     for (uint32_t j = 0; j < e->n; j++) {
       const conj *l = &d->c[i], *m = &e->c[j];
-      EP_TRY(count_joined(s, (uint64_t)l->n + m->n));
+      if (ep_ctx_should_stop(s->lex->ctx)) return EP_E_STOPPED;
       conj c = {l->n + m->n, l->n + m->n, EP_ARENA(&s->arena, atom, (size_t)l->n + m->n)};
       if (!c.a) return EP_E_NOMEM;
       if (l->n) memcpy(c.a, l->a, l->n * sizeof *c.a);
