@@ -44,10 +44,10 @@ static void on_signal(int number) {
 }
 
 /* Copies what the engine has laid down under its lock; an engine that holds the lock for long is not waited for. */
-static bool copy_result(ep_run *run, ep_phase *phase, ep_answer *a, ep_witness *w) {
-  if (!run) return false;
+static void copy_result(ep_run *run, ep_phase *phase, ep_answer *a, ep_witness *w) {
+  if (!run) return;
   for (int tries = 0; pthread_mutex_trylock(&run->lock) != 0; tries++) {
-    if (tries == 20) return false;
+    if (tries == 20) return;
     usleep(1000);
   }
   a->n_phase = run->result.n_phase;
@@ -57,7 +57,6 @@ static bool copy_result(ep_run *run, ep_phase *phase, ep_answer *a, ep_witness *
     a->witness = w;
   }
   pthread_mutex_unlock(&run->lock);
-  return true;
 }
 
 /* Tells what is known and ends the process. Destructors and other threads are none of its business: _exit. */
