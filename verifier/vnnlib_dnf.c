@@ -89,10 +89,12 @@ typedef struct build {
   ep_query_builder *qb;
 } build;
 
-/* Variable-free atoms are decided here: 1 true, 0 false, -1 cannot be told. */
+/* Variable-free atoms are decided here: 1 true, 0 false, -1 cannot be told. An enclosure that is not a point holds its
+ * number strictly inside (see compare_bounds in vnnlib_box.c). */
 static int decide(const atom *a) {
-  if (a->c.hi < 0 || (!a->is_strict && a->c.hi == 0)) return 1;
-  if (a->c.lo > 0 || (a->is_strict && a->c.lo == 0)) return 0;
+  bool is_point = a->c.lo == a->c.hi;
+  if (a->c.hi < 0 || (a->c.hi == 0 && !(a->is_strict && is_point))) return 1;
+  if (a->c.lo > 0 || (a->c.lo == 0 && (a->is_strict || !is_point))) return 0;
   return -1;
 }
 

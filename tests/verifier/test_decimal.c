@@ -100,6 +100,11 @@ static void notable_literals(void **state) {
       "1E+2",
       "-0.30353115613746867",
       "0.3999999999999999500",
+      /* Too many digits for 128-bit integers. */
+      "1234567890123456789012345678901234567890123",
+      "-340282366920938463463374607431768211457",
+      "12345678901234567890123e25",
+      "12345678901234567890e25",
   };
   for (size_t i = 0; i < sizeof text / sizeof *text; i++) check_literal(text[i]);
 }
@@ -232,7 +237,9 @@ static void ends_without_numbers(void **state) {
   /* A sum beyond all doubles still has a finite end on the near side. */
   v = ep_decimal_add(ep_itv_point(DBL_MAX), ep_itv_point(DBL_MAX));
   assert_true(v.lo == DBL_MAX && v.hi == INFINITY);
-  v = ep_decimal_add(v, (ep_itv){-INFINITY, -DBL_MAX});
+  v = ep_decimal_add(ep_itv_point(-DBL_MAX), ep_itv_point(-DBL_MAX));
+  assert_true(v.lo == -INFINITY && v.hi == -DBL_MAX);
+  v = ep_decimal_add((ep_itv){DBL_MAX, INFINITY}, (ep_itv){-INFINITY, -DBL_MAX});
   assert_true(v.lo == -INFINITY && v.hi == INFINITY);
   /* Signs and ones are exact however small the number. */
   v = ep_decimal_mul(ep_itv_point(-1), ep_itv_point(4.9e-324));

@@ -2,6 +2,7 @@
  * strictness forbids it must be refused. */
 #include "tests/ep_test.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,6 +120,47 @@ static void pinned_inputs_without_a_float_use_the_double(void **state) {
   close_net(&f);
 }
 
+/* In float32 the pinned input itself is rounded, and rows that read it see the rounded one: y - x = 0 there. */
+static void rows_see_the_input_that_was_run(void **state) {
+  (void)state;
+  fixture f;
+  ep_witness w;
+  double pin[2] = {0.1, 0.1}, coef[2] = {1, -1};
+  uint32_t var[2] = {0, 1};
+  open_net(&f, 1, 0, 0, 0.1, 0.1, 2, false);
+  ep_query_destroy(f.q);
+  ep_query_builder *qb;
+  assert_int_equal(ep_query_builder_create(f.ctx, 2, 1, &qb), EP_OK);
+  assert_int_equal(ep_query_builder_box(qb, pin, pin), EP_OK);
+  assert_int_equal(ep_query_builder_polytope(qb), EP_OK);
+  assert_int_equal(ep_query_builder_row(qb, 2, var, coef, 1e-12, false), EP_OK);
+  assert_int_equal(ep_query_builder_finish(qb, "t", &f.q), EP_OK);
+  ep_query_builder_destroy(qb);
+  assert_true(replays(&f, 0.1, 0.1, &w));
+  assert_true(w.y[0] == (double)0.1f);
+  close_net(&f);
+}
+
+/* The nearest float may lie outside: its neighbour inside is taken, the double only when the box holds no float. */
+static void snapping_stays_inside(void **state) {
+  (void)state;
+  double lo[4] = {0.1, 0.1, 0.3, -1e300}, hi[4] = {0.3, 0.3, 0.3, 1e300}, got[4];
+  double x[4] = {0.3, 0.1, 0.3, 1e299};
+  ep_input_box b = {.lo = lo, .hi = hi, .lo_in = lo, .hi_in = hi};
+  bool is_float32;
+  ep_replay_snap(&b, 4, x, got, &is_float32);
+  assert_false(is_float32);
+  assert_true(got[0] == (double)nextafterf(0.3f, 0) && got[0] < 0.3 && 0.3f > 0.3);
+  assert_true(got[1] == (double)0.1f && got[2] == 0.3 && got[3] == (double)FLT_MAX);
+  ep_replay_snap(&b, 2, x, got, &is_float32);
+  assert_true(is_float32);
+  lo[0] = -0.3;
+  x[0] = -0.3;
+  x[1] = (double)NAN;
+  ep_replay_snap(&b, 2, x, got, &is_float32);
+  assert_true(is_float32 && got[0] == -(double)nextafterf(0.3f, 0) && got[1] == (double)0.1f);
+}
+
 /* No double lies in such a box for sure: what a search finds there is nobody's counterexample. */
 static void proof_only_boxes_are_never_sat(void **state) {
   (void)state;
@@ -198,6 +240,8 @@ int main(void) {
       cmocka_unit_test(ties_follow_strictness),
       cmocka_unit_test(violations_by_rounding_alone_are_refused),
       cmocka_unit_test(pinned_inputs_without_a_float_use_the_double),
+      cmocka_unit_test(rows_see_the_input_that_was_run),
+      cmocka_unit_test(snapping_stays_inside),
       cmocka_unit_test(proof_only_boxes_are_never_sat),
       cmocka_unit_test(rows_are_outward),
       cmocka_unit_test(witness_files_round_trip),

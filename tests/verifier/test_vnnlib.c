@@ -152,6 +152,49 @@ static void empty_sets_are_seen(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* Comparisons of numbers alone decide disjuncts, at equality by their strictness. */
+static void numbers_are_compared(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    uint32_t n_poly; /* disjuncts left */
+  } t[] = {{"(<= 1 1)", 1},
+           {"(< 1 1)", 0},
+           {"(>= 2 1)", 1},
+           {"(> 1 1)", 0},
+           {"(= 1 1)", 1},
+           {"(= 1 2)", 0},
+           {"(< 1 1.0000000000000000000001)", 1},
+           {"(>= 1 1.0000000000000000000001)", 0},
+           {"(or (< 1 1) (<= 2 1) (<= Y_0 0) (and (<= 1 1) (<= Y_1 0)))", 2},
+           {"(or (and (<= Y_0 0) (< 1 1)) (<= Y_0 1))", 1}};
+  for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+    char text[512];
+    ep_ctx *ctx = ep_ctx_create();
+    snprintf(text, sizeof text, "%s(assert (<= Y_1 9))(assert %s)", DECLARE BOX, t[i].text);
+    ep_query *q = read_ok(ctx, text);
+    uint32_t n = q->n_box ? q->box[0].n_poly : 0;
+    if (n != t[i].n_poly || q->is_empty != !n) fail_msg("%s leaves %u", t[i].text, n);
+    for (uint32_t p = 0; p < n; p++)
+      for (uint32_t r = 0; r < q->box[0].poly[p].n_row; r++) assert_true(q->box[0].poly[p].row[r].n > 0);
+    ep_query_destroy(q);
+    ep_ctx_destroy(ctx);
+  }
+}
+
+/* 0.1 as a coefficient: the double and the distance that it may be off by. */
+static void inexact_coefficients_say_how_inexact(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_query *q = read_ok(ctx, DECLARE BOX "(assert (<= (+ (* 0.1 Y_0) (* 0.5 Y_1)) 1))");
+  const ep_row *r = &q->box[0].poly[0].row[0];
+  assert_true(r->n == 2 && fabs(r->coef[0] - 0.1) < 1e-16 && r->coef[1] == 0.5);
+  assert_true(r->coef_rel_err > 0 && r->coef_rel_err < 0x1p-51);
+  assert_true(fabsl((long double)r->coef[0] - 0.1L) <= (long double)r->coef_rel_err * r->coef[0]);
+  ep_query_destroy(q);
+  ep_ctx_destroy(ctx);
+}
+
 static const struct {
   const char *text, *says;
 } bad[] = {
@@ -166,6 +209,9 @@ static const struct {
     {DECLARE "(assert (or))", "'or' without arguments"},
     {DECLARE "(assert (>= X_0 0))(assert (<= X_0 1))(assert (>= X_1 0))(assert (<= Y_0 0))", "X_1 has no upper bound"},
     {"(declare-const X_1 Real)(declare-const Y_0 Real)", "without gaps"},
+    {"(declare-const X_0 Real)(declare-const Y_1 Real)", "without gaps"},
+    {"(declare-const X_0 Real)", "without gaps"},
+    {DECLARE "(assert (<= X_0 0))(assert (>= X_1 0))(assert (<= X_1 1))(assert (<= Y_0 0))", "X_0 has no lower bound"},
     {"(declare-const X_0 Real)(declare-const X_0 Real)", "declared twice"},
     {"(vnnlib-version <2.0>)", "VNN-LIB 2"},
     {"", "expected declarations"},
@@ -289,36 +335,40 @@ static void too_many_comparisons_are_refused(void **state) {
   }
 }
 
-/* A sum over many inputs that names each of them twice, in opposite orders: one coefficient per input. */
-static void long_terms_are_merged(void **state) {
-  (void)state;
-  enum { N = 500 };
+/* Sums that name each input twice, in opposite orders, from short to long: one coefficient per input. */
+static void check_sum(int n) {
   ep_ctx *ctx = ep_ctx_create();
   char *text = malloc(200000), *p = text;
   p += sprintf(p, "(declare-const Y_0 Real)");
-  for (int i = 0; i < N; i++)
+  for (int i = 0; i < n; i++)
     p += sprintf(p, "(declare-const X_%d Real)(assert (>= X_%d 0))(assert (<= X_%d 1))", i, i, i);
   p += sprintf(p, "(assert (<= (+ ");
-  for (int i = 0; i < N; i++) p += sprintf(p, "(* %d X_%d) ", i + 1, i);
+  for (int i = 0; i < n; i++) p += sprintf(p, "(* %d X_%d) ", i + 1, i);
   p += sprintf(p, "Y_0) (* 2 (+ 1 ");
-  for (int i = N - 1; i >= 0; i--) p += sprintf(p, "(* %d X_%d) ", i % 2 ? i : i + 1, i);
+  for (int i = n - 1; i >= 0; i--) p += sprintf(p, "(* %d X_%d) ", i % 2 ? i : i + 1, i);
   p += sprintf(p, "))))(assert (<= Y_0 (- (+ 0 ");
-  for (int i = 0; i < N; i++) p += sprintf(p, "X_%d ", i);
+  for (int i = 0; i < n; i++) p += sprintf(p, "X_%d ", i);
   p += sprintf(p, ") (+ 0 ");
-  for (int i = 0; i < N; i++) p += sprintf(p, "X_%d ", i);
+  for (int i = 0; i < n; i++) p += sprintf(p, "X_%d ", i);
   p += sprintf(p, "))))");
   ep_query *q = read_ok(ctx, text);
   assert_int_equal(q->box[0].poly[0].n_row, 2);
   const ep_row *row = &q->box[0].poly[0].row[0];
-  double coef[N + 1] = {0};
-  assert_int_equal(row->n, N); /* Y_0 joins, X_1 cancels */
+  double coef[501] = {0};
+  assert_int_equal(row->n, n); /* Y_0 joins, X_1 cancels */
   for (uint32_t k = 0; k < row->n; k++) coef[row->var[k]] += row->coef[k];
   assert_true(coef[0] == 1 && row->rhs.lo == 2 && row->rhs.hi == 2 && row->coef_rel_err == 0);
-  for (int i = 0; i < N; i++) assert_true(coef[1 + i] == (i + 1) - 2 * (i % 2 ? i : i + 1));
+  for (int i = 0; i < n; i++) assert_true(coef[1 + i] == (i + 1) - 2 * (i % 2 ? i : i + 1));
   assert_int_equal(q->box[0].poly[0].row[1].n, 1); /* all inputs cancel */
   ep_query_destroy(q);
   free(text);
   ep_ctx_destroy(ctx);
+}
+
+static void long_terms_are_merged(void **state) {
+  (void)state;
+  static const int n[] = {3, 31, 32, 33, 40, 500};
+  for (size_t i = 0; i < sizeof n / sizeof *n; i++) check_sum(n[i]);
 }
 
 /* Reading ends when time is up, without an error of its own. */
@@ -423,6 +473,8 @@ int main(void) {
       cmocka_unit_test(mixed_and_several_inputs_become_rows),
       cmocka_unit_test(arithmetic_is_exact),
       cmocka_unit_test(empty_sets_are_seen),
+      cmocka_unit_test(numbers_are_compared),
+      cmocka_unit_test(inexact_coefficients_say_how_inexact),
       cmocka_unit_test(bad_input_gets_one_line),
       cmocka_unit_test(quoted_text_is_skipped),
       cmocka_unit_test(files_plain_and_gzipped),

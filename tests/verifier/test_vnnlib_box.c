@@ -43,6 +43,9 @@ static const struct {
     {"(assert (<= X_0 0.1))(assert (>= (* 2 X_0) 0.2))", PROOF_ONLY, 0},
     {"(assert (<= X_0 0.1))(assert (>= (+ X_0 0) (* 0.1 1)))", PROOF_ONLY, 0},
     {"(assert (<= X_0 0.3))(assert (>= X_0 (+ 0.1 0.2)))", PROOF_ONLY, 0},
+    /* A coefficient a hair below 1 (above 1) is not 1. */
+    {"(assert (<= (* 0.99999999999999999999 X_0) 0.1))(assert (>= X_0 0.1))", PROOF_ONLY, 0},
+    {"(assert (<= (* 1.00000000000000000001 X_0) 0.1))(assert (>= X_0 0.1))", PROOF_ONLY, 0},
     {"(assert (<= X_0 0.5))(assert (>= X_0 0.5))", PLAIN, 0.5},
     {"(assert (<= (* 2 X_0) 1))(assert (>= X_0 (/ 2 4)))", PLAIN, 0.5},
 };
