@@ -94,7 +94,7 @@ typedef struct build {
 static int decide(const atom *a) {
   bool is_point = a->c.lo == a->c.hi;
   if (a->c.hi < 0 || (a->c.hi == 0 && !(a->is_strict && is_point))) return 1;
-  if (a->c.lo > 0 || (a->c.lo == 0 && (a->is_strict || !is_point))) return 0;
+  if (a->c.lo >= 0) return 0;
   return -1;
 }
 

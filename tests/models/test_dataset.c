@@ -69,6 +69,11 @@ static void csv_lines(void **state) {
   assert_int_equal(ep_dataset_read(ctx, "t.csv", 0, 3, &s), EP_OK);
   assert_true(s.x[0] == 1 && s.x[1] == 2 && s.x[2] == 3);
   ep_free(ctx, s.x);
+  uint32_t label;
+  put("t.csv", "1.5\n7\n", 6);
+  assert_int_equal(ep_dataset_label(ctx, "t.csv", 1, &label), EP_OK);
+  assert_int_equal(label, 7);
+  assert_int_equal(ep_dataset_label(ctx, "t.csv", 0, &label), EP_E_SYNTAX);
   remove("t.csv");
   assert_int_equal(ep_ctx_memory_used(ctx), 0);
   ep_ctx_destroy(ctx);

@@ -81,6 +81,16 @@ static void points_without_doubles(void **state) {
   assert_int_equal(ep_robust_query(ctx, &r, "t", &q), EP_OK);
   assert_true(q->box[0].is_proof_only && !q->box[0].is_empty);
   ep_query_destroy(q);
+  /* The valid range begins beyond the ball, by less than doubles can tell: nothing may stand in. */
+  mean = 0;
+  std = 1;
+  r.n = 1;
+  r.epsilon = 1e-30;
+  r.clip_lo = x[0] / 255;
+  if ((long double)r.clip_lo * 255 <= (long double)x[0]) r.clip_lo = nextafter(r.clip_lo, 1);
+  assert_int_equal(ep_robust_query(ctx, &r, "t", &q), EP_OK);
+  assert_true(q->box[0].is_proof_only);
+  ep_query_destroy(q);
   ep_ctx_destroy(ctx);
 }
 

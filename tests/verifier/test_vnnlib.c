@@ -350,9 +350,12 @@ static void check_sum(int n) {
   for (int i = 0; i < n; i++) p += sprintf(p, "X_%d ", i);
   p += sprintf(p, ") (+ 0 ");
   for (int i = 0; i < n; i++) p += sprintf(p, "X_%d ", i);
-  p += sprintf(p, "))))");
+  p += sprintf(p, "))))(assert (<= (+ ");
+  for (int i = 0; i < n; i++) p += sprintf(p, "X_%d ", i);
+  p += sprintf(p, "X_0 X_%d) 9))", n - 1);
   ep_query *q = read_ok(ctx, text);
-  assert_int_equal(q->box[0].poly[0].n_row, 2);
+  assert_int_equal(q->box[0].poly[0].n_row, 3);
+  assert_int_equal(q->box[0].poly[0].row[2].n, n);
   const ep_row *row = &q->box[0].poly[0].row[0];
   double coef[501] = {0};
   assert_int_equal(row->n, n); /* Y_0 joins, X_1 cancels */
