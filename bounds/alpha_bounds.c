@@ -4,15 +4,14 @@
 #include <assert.h>
 #include <string.h>
 
-#include "bounds/alpha.h"
+#include "bounds/ascent.h"
 
 typedef struct sweep {
   const ep_plan *plan;
-  const ep_alpha_opt *opt;
+  const ep_ascent_opt *opt;
   const ep_relax_f64 *relax;
-  const ep_relax_f32 *relax32;
-  const float *x_lo, *x_hi;
   ep_trace_itv *bounds;
+  ep_snet net;
   ep_vid v;
   size_t n_pair, chunk;
   const uint32_t *dom, *neuron;
@@ -25,34 +24,19 @@ static ep_status sweep_chunk(void *arg, size_t index, unsigned worker, ep_scratc
   size_t at = index * sw->chunk, n = sw->n_pair - at < sw->chunk ? sw->n_pair - at : sw->chunk, rows = 2 * n;
   ep_scratch_mark m = ep_scratch_save(s);
   ep_status st = EP_E_NOMEM;
-  uint32_t *dom = EP_SCRATCH(s, uint32_t, rows), *neuron = EP_SCRATCH(s, uint32_t, rows);
+  uint32_t *neuron = EP_SCRATCH(s, uint32_t, rows);
   int8_t *sign = EP_SCRATCH(s, int8_t, rows);
-  float *best = EP_SCRATCH(s, float, rows), *target = EP_SCRATCH(s, float, rows);
-  float **alpha;
-  double **alpha64;
-  if (!dom || !neuron || !sign || !best || !target) goto done;
+  float *target = EP_SCRATCH(s, float, rows);
+  double **alpha;
+  if (!neuron || !sign || !target) goto done;
   for (size_t i = 0; i < rows; i++) {
-    dom[i] = sw->dom[at + i / 2];
     neuron[i] = sw->neuron[at + i / 2];
     sign[i] = i % 2 ? -1 : 1;
     target[i] = 0; /* beyond it the neuron is stable: nothing left to gain */
   }
-  EP_GOTO(ep_alpha_tables(sw->plan, sw->relax32, sw->v, rows, dom, s, &alpha));
-  ep_alpha_job job = {.plan = sw->plan,
-                      .relax = sw->relax32,
-                      .x_lo = sw->x_lo,
-                      .x_hi = sw->x_hi,
-                      .from = sw->v,
-                      .rows = rows,
-                      .dom = dom,
-                      .neuron = neuron,
-                      .sign = sign,
-                      .alpha = alpha,
-                      .target = target,
-                      .best = best};
-  EP_GOTO(ep_alpha_run(&job, sw->opt, s));
-  EP_GOTO(ep_alpha_to_f64(sw->plan, alpha, rows, s, &alpha64));
-  EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha64, NULL, sw->bounds, s));
+  ep_ascent a = {.net = &sw->net, .n = rows, .neuron = neuron, .sign = sign, .target = target};
+  EP_GOTO(ep_ascent_slopes(&a, sw->opt, sw->relax, s, &alpha));
+  EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha, NULL, sw->bounds, s));
 done:
   ep_scratch_restore(s, m);
   return st;
@@ -76,6 +60,7 @@ static ep_status sweep_value(sweep *sw, ep_pool *pool, ep_scratch *s) {
   sw->dom = dom;
   sw->neuron = neuron;
   sw->chunk = chunk_pairs(p);
+  EP_TRY(ep_snet_init(&sw->net, p, sw->bounds, sw->relax, sw->v, s));
   size_t n_chunk = (sw->n_pair + sw->chunk - 1) / sw->chunk;
   ep_status st = EP_OK;
   if (pool && n_chunk > 1)
@@ -95,42 +80,26 @@ static bool has_slopes(const ep_plan *p, ep_vid v) {
   return false;
 }
 
-ep_status ep_alpha_bounds(const ep_plan *p, const ep_crown_opt *crown, const ep_alpha_opt *opt, ep_trace_itv *b,
+ep_status ep_alpha_bounds(const ep_plan *p, const ep_crown_opt *crown, const ep_ascent_opt *opt, ep_trace_itv *b,
                           ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s) {
   const ep_graph *g = p->g;
   assert(b->batch == 1);
   EP_TRY(ep_crown_run(p, crown, b, relax, arena, s));
   ep_scratch_mark m = ep_scratch_save(s);
   ep_status st = EP_E_NOMEM;
-  ep_relax_f32 relax32;
-  float *x = EP_SCRATCH(s, float, 2 * p->n_x + 1);
   bool *is_done = EP_SCRATCH(s, bool, g->n_val);
-  if (!x || !is_done) goto done;
+  if (!is_done) goto done;
   memset(is_done, 0, g->n_val * sizeof(bool));
-  for (size_t i = 0; i < p->n_x; i++) {
-    x[i] = (float)b->lo[g->input][i];
-    x[p->n_x + i] = (float)b->hi[g->input][i];
-  }
-  EP_GOTO(ep_relax_init_f32(p, 1, s, &relax32));
-  ep_relax_to_f32(p, relax, &relax32);
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
     for (uint32_t j = 0; j < nd->n_in && nd->low.cls != EP_AFFINE; j++) {
       ep_vid v = nd->in[j];
       if (is_done[v] || v == g->input || !has_slopes(p, v)) continue;
       is_done[v] = true;
-      sweep sw = {.plan = p,
-                  .opt = opt,
-                  .relax = relax,
-                  .relax32 = &relax32,
-                  .x_lo = x,
-                  .x_hi = x + p->n_x,
-                  .bounds = b,
-                  .v = v};
+      sweep sw = {.plan = p, .opt = opt, .relax = relax, .bounds = b, .v = v};
       EP_GOTO(sweep_value(&sw, crown->pool, s));
     }
     EP_GOTO(ep_crown_node(p, k, crown->rule, b, relax, arena, s));
-    ep_relax_to_f32(p, relax, &relax32);
   }
 done:
   ep_scratch_restore(s, m);

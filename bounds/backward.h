@@ -2,8 +2,8 @@
  * the affine operators and through one line per nonlinear neuron.
  *
  * Every row is a *lower* bound: objective >= lin . x + cst - err for all x in the row's box (for an upper bound seed
- * the negated row). The float64 pass is the certified one (its invariant is (*) in plan.h); the float32 pass is the
- * same code without error terms, for search. */
+ * the negated row). This is the certified pass: its invariant is (*) in plan.h. The search has its own in float32
+ * (bounds/spass.h). */
 #ifndef EP_BOUNDS_BACKWARD_H
 #define EP_BOUNDS_BACKWARD_H
 
@@ -20,43 +20,35 @@ typedef struct ep_decision {
   float beta;
 } ep_decision;
 
-#define EP_BACKWARD_TYPES(REAL, SUF)                                                                                   \
-  typedef struct ep_backward_##SUF {                                                                                   \
-    const ep_plan *plan;                                                                                               \
-    const ep_relax_##SUF *relax;                                                                                       \
-    /* Seeds: `rows` rows over value `from`, row r in domain dom[r] of `relax` (dom NULL = all 0). Either +-unit rows  \
-     * (neuron, sign) or dense coef[rows x n_from]; coef_x[rows x n_x] (may be NULL) starts at the input. */           \
-    ep_vid from;                                                                                                       \
-    size_t rows;                                                                                                       \
-    const uint32_t *dom;                                                                                               \
-    const uint32_t *neuron;                                                                                            \
-    const int8_t *sign;                                                                                                \
-    const REAL *coef, *coef_x;                                                                                         \
-    /* Per-row lower slopes of ReLU nodes, [n_node] of [rows x n] or NULL. Clamped to [0,1]: sound for any value. */   \
-    REAL *const *alpha;                                                                                                \
-    const ep_decision *decision;                                                                                       \
-    size_t n_decision;                                                                                                 \
-    /* If not NULL: [n_node] of NULL or caller's [rows x n], which receives the coefficients at that UNIVAR node's     \
-     * output (left alone when no row reaches the node). */                                                            \
-    REAL **kept;                                                                                                       \
-    /* Results, caller's arrays. err is all zero in float32. */                                                        \
-    REAL *lin; /* [rows x n_x] */                                                                                      \
-    REAL *cst; /* [rows] */                                                                                            \
-    REAL *err; /* [rows] */                                                                                            \
-  } ep_backward_##SUF;
-EP_BACKWARD_TYPES(float, f32)
-EP_BACKWARD_TYPES(double, f64)
+typedef struct ep_backward_f64 {
+  const ep_plan *plan;
+  const ep_relax_f64 *relax;
+  /* Seeds: `rows` rows over value `from`, row r in domain dom[r] of `relax` (dom NULL = all 0). Either +-unit rows
+   * (neuron, sign) or dense coef[rows x n_from]; coef_x[rows x n_x] (may be NULL) starts at the input. */
+  ep_vid from;
+  size_t rows;
+  const uint32_t *dom;
+  const uint32_t *neuron;
+  const int8_t *sign;
+  const double *coef, *coef_x;
+  /* Per-row lower slopes of ReLU nodes, [n_node] of [rows x n] or NULL. Clamped to [0,1]: sound for any value. */
+  double *const *alpha;
+  const ep_decision *decision;
+  size_t n_decision;
+  /* If not NULL: [n_node] of NULL or caller's [rows x n], which receives the coefficients at that UNIVAR node's output
+   * (left alone when no row reaches the node). */
+  double **kept;
+  /* Results, caller's arrays. */
+  double *lin; /* [rows x n_x] */
+  double *cst; /* [rows] */
+  double *err; /* [rows] */
+} ep_backward_f64;
 
-/* @sound estimate */
-ep_status ep_backward_run_f32(const ep_backward_f32 *b, ep_scratch *s);
 /* The certified pass. @sound outward */
 ep_status ep_backward_run_f64(const ep_backward_f64 *b, ep_scratch *s);
 
-/* Minimum of lin.x + cst - err over the box of each row: out[r]. lo/hi[batch x n_x], row r in box dom[r].
- * NaN in, -inf out. @sound estimate */
-void ep_backward_concretize_f32(size_t rows, size_t n_x, const float *lin, const float *cst, const uint32_t *dom,
-                                const float *lo, const float *hi, float *out);
-/* @sound outward: the true minimum over reals is not below out[r]. */
+/* Minimum of lin.x + cst - err over the box of each row: out[r]. lo/hi[batch x n_x], row r in box dom[r]. NaN in, -inf
+ * out. @sound outward: the true minimum over reals is not below out[r]. */
 void ep_backward_concretize_f64(size_t rows, size_t n_x, const double *lin, const double *cst, const double *err,
                                 const uint32_t *dom, const double *lo, const double *hi, double *out);
 

@@ -36,23 +36,6 @@ ep_status ep_relax_init_f64(const ep_plan *p, size_t batch, ep_scratch *s, ep_re
   return EP_OK;
 }
 
-ep_status ep_relax_init_f32(const ep_plan *p, size_t batch, ep_scratch *s, ep_relax_f32 *out) {
-  const ep_graph *g = p->g;
-  out->batch = batch;
-  out->general = NULL;
-  out->lines = EP_SCRATCH(s, ep_lines_f32, g->n_node + 1);
-  if (!out->lines) return EP_E_NOMEM;
-  for (uint32_t k = 0; k < g->n_node; k++) {
-    out->lines[k] = (ep_lines_f32){0};
-    if (g->node[k].low.cls != EP_UNIVAR) continue;
-    size_t n = g->val[g->node[k].out].n * batch;
-    float *a = EP_SCRATCH(s, float, 4 * n);
-    if (!a) return EP_E_NOMEM;
-    out->lines[k] = (ep_lines_f32){a, a + n, a + 2 * n, a + 3 * n};
-  }
-  return EP_OK;
-}
-
 /* Certified ReLU lines of one neuron. The comparisons are written so that a NaN bound ends in the last branch with
  * infinite intercepts: no information. */
 static void relu_lines(ep_relax_rule rule, double l, double u, double *sl, double *tl, double *su, double *tu) {
@@ -152,20 +135,5 @@ void ep_lines_node(const ep_plan *p, uint32_t k, ep_relax_rule rule, size_t d0, 
       relu_lines(rule, lo[i], hi[i], sl, tl, su, tu);
     else
       univar_lines(&nd->low.is.univar, lo[i], hi[i], sl, tl, su, tu);
-  }
-}
-
-void ep_relax_to_f32(const ep_plan *p, const ep_relax_f64 *in, ep_relax_f32 *out) {
-  assert(in->batch == out->batch);
-  out->general = in->general;
-  for (uint32_t k = 0; k < p->g->n_node; k++) {
-    if (!in->lines[k].sl) continue;
-    size_t n = p->g->val[p->g->node[k].out].n * in->batch;
-    for (size_t i = 0; i < n; i++) {
-      out->lines[k].sl[i] = (float)in->lines[k].sl[i];
-      out->lines[k].tl[i] = (float)in->lines[k].tl[i];
-      out->lines[k].su[i] = (float)in->lines[k].su[i];
-      out->lines[k].tu[i] = (float)in->lines[k].tu[i];
-    }
   }
 }

@@ -25,11 +25,6 @@ typedef struct ep_relax_f64 {
   ep_lines_f64 *lines;      /* [n_node], UNIVAR only */
   ep_linear_pair **general; /* [n_node][batch], GENERAL only */
 } ep_relax_f64;
-typedef struct ep_relax_f32 {
-  size_t batch;
-  ep_lines_f32 *lines;
-  ep_linear_pair **general; /* shared with the float64 table; the linops' float32 weights are used */
-} ep_relax_f32;
 
 typedef enum ep_relax_rule {
 #define EP_RELAXATION(id, name, help) EP_RELAX_##id,
@@ -41,14 +36,11 @@ const char *ep_lines_rule_name(ep_relax_rule rule);
 
 /* Allocates tables for `batch` domains from `s`; lines are filled by ep_lines_node. */
 ep_status ep_relax_init_f64(const ep_plan *plan, size_t batch, ep_scratch *s, ep_relax_f64 *out);
-ep_status ep_relax_init_f32(const ep_plan *plan, size_t batch, ep_scratch *s, ep_relax_f32 *out);
 /* Certified lines of UNIVAR node k for domains d0..d0+n_dom-1 from certified bounds lo/hi[n_dom x n] of its input.
  * @sound outward */
 void ep_lines_node(const ep_plan *plan, uint32_t k, ep_relax_rule rule, size_t d0, size_t n_dom, const double *lo,
                    const double *hi, ep_relax_f64 *out);
 /* Is f one straight line over [l,u] (so that splitting or re-bounding there gains nothing)? */
 bool ep_lines_is_linear(const ep_univar *f, double l, double u);
-/* Rounds a float64 table of the same batch to float32. @sound estimate */
-void ep_relax_to_f32(const ep_plan *plan, const ep_relax_f64 *in, ep_relax_f32 *out);
 
 #endif

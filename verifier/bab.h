@@ -10,7 +10,7 @@
 typedef struct ep_bab_opt {
   double deadline_s;    /* monotonic time to give up at; 0 = the run's own */
   uint64_t max_domains; /* 0 = no limit */
-  ep_alpha_opt ascent;  /* per child */
+  ep_ascent_opt ascent; /* per child */
 } ep_bab_opt;
 
 typedef struct ep_bab_stats {

@@ -4,13 +4,7 @@
 #ifndef EP_VERIFIER_BRANCHING_H
 #define EP_VERIFIER_BRANCHING_H
 
-#include "bounds/plan.h"
-
-/* One unstable neuron of the root: ReLU node, neuron, certified bounds. */
-typedef struct ep_unstable {
-  uint32_t node, neuron;
-  float lo, hi, bias; /* bias of the pre-activation's affine node, 0 when there is none */
-} ep_unstable;
+#include "bounds/snet.h"
 
 /* score[i] >= 0 for unstable neuron i; coef[i] is the row's coefficient at its output, larger = better to split. */
 typedef void (*ep_branching_fn)(size_t n, const ep_unstable *u, const float *coef, float *score);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bounds/alpha.h"
+#include "bounds/ascent.h"
 #include "bounds/forward.h"
 #include "models/onnx.h"
 #include "verifier/cli.h"
@@ -45,33 +45,6 @@ static ep_status unit_rows(uint32_t n_y, ep_scratch *s, rows *out) {
   return EP_OK;
 }
 
-/* Slopes of the output rows, optimised in float32 and handed on as a proposal. */
-static ep_status optimise(const job *j, const ep_plan *plan, const ep_relax_f64 *relax, const double *lo,
-                          const double *hi, const rows *r, const ep_alpha_opt *opt, double ***alpha64, ep_scratch *s) {
-  ep_relax_f32 relax32;
-  EP_TRY(ep_relax_init_f32(plan, 1, s, &relax32));
-  ep_relax_to_f32(plan, relax, &relax32);
-  float **alpha, *x = EP_SCRATCH(s, float, 2 * (size_t)plan->n_x + r->n + 1);
-  if (!x) return EP_E_NOMEM;
-  for (size_t i = 0; i < plan->n_x; i++) {
-    x[i] = (float)lo[i];
-    x[plan->n_x + i] = (float)hi[i];
-  }
-  EP_TRY(ep_alpha_tables(plan, &relax32, j->graph->output, r->n, NULL, s, &alpha));
-  ep_alpha_job ascent = {.plan = plan,
-                         .relax = &relax32,
-                         .x_lo = x,
-                         .x_hi = x + plan->n_x,
-                         .from = j->graph->output,
-                         .rows = r->n,
-                         .neuron = r->neuron,
-                         .sign = r->sign,
-                         .alpha = alpha,
-                         .best = x + 2 * (size_t)plan->n_x};
-  EP_TRY(ep_alpha_run(&ascent, opt, s));
-  return ep_alpha_to_f64(plan, alpha, r->n, s, alpha64);
-}
-
 /* The certified pass from the outputs back to the input; bounds are only ever improved. */
 static ep_status back_substitute(const job *j, const ep_plan *plan, const ep_relax_f64 *relax, const double *lo,
                                  const double *hi, const rows *r, double *const *alpha, ep_bound_result *out,
@@ -108,7 +81,7 @@ static ep_status bound_with(const job *j, ep_plan *plan, method m, const double 
   memcpy(bounds.lo[g->input], lo, plan->n_x * sizeof *lo);
   memcpy(bounds.hi[g->input], hi, plan->n_x * sizeof *hi);
   ep_crown_opt copt = {.rule = EP_RELAX_ADAPTIVE, .is_interval_only = m == IBP, .pool = j->pool};
-  ep_alpha_opt aopt = ep_alpha_default();
+  ep_ascent_opt aopt = ep_ascent_default();
   aopt.iterations = (uint32_t)j->cli->cfg.iterations;
   if (m == ALPHA)
     EP_TRY(ep_alpha_bounds(plan, &copt, &aopt, &bounds, &relax, arena, s));
@@ -123,7 +96,12 @@ static ep_status bound_with(const job *j, ep_plan *plan, method m, const double 
   rows r;
   double **alpha = NULL;
   EP_TRY(unit_rows(plan->n_y, s, &r));
-  if (m == ALPHA) EP_TRY(optimise(j, plan, &relax, lo, hi, &r, &aopt, &alpha, s));
+  ep_snet net;
+  if (m == ALPHA) {
+    EP_TRY(ep_snet_init(&net, plan, &bounds, &relax, g->output, s));
+    ep_ascent a = {.net = &net, .n = r.n, .neuron = r.neuron, .sign = r.sign};
+    EP_TRY(ep_ascent_slopes(&a, &aopt, &relax, s, &alpha));
+  }
   return back_substitute(j, plan, &relax, lo, hi, &r, alpha, out, s);
 }
 

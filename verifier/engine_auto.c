@@ -76,7 +76,7 @@ static ep_status split_neurons(ep_run *run, double budget_s, bool *is_sat, bool 
     ep_root *root;
     st = ep_root_create(run, i, &root);
     if (st != EP_OK) break;
-    ep_alpha_opt alpha = ep_alpha_default();
+    ep_ascent_opt alpha = ep_ascent_default();
     alpha.iterations = (uint32_t)run->cfg->iterations;
     st = ep_root_bound(root, EP_ROOT_ALPHA, &alpha);
     if (st == EP_OK && ep_root_worst(root) < INFINITY) {

@@ -8,7 +8,7 @@ ep_status ep_engine_bab_run(ep_run *run);
 static ep_status one_box(ep_run *run, uint32_t box, ep_bab_stats *sum, bool *is_sat) {
   ep_root *root;
   EP_TRY(ep_root_create(run, box, &root));
-  ep_alpha_opt opt = ep_alpha_default();
+  ep_ascent_opt opt = ep_ascent_default();
   opt.iterations = (uint32_t)run->cfg->iterations;
   ep_status st = ep_root_bound(root, EP_ROOT_ALPHA, &opt);
   if (st == EP_OK) {

@@ -15,14 +15,8 @@ static ep_status root_fill(ep_root *r, uint32_t box) {
   memcpy(r->bounds.lo[r->run->g->input], b->lo, n_x * sizeof(double));
   memcpy(r->bounds.hi[r->run->g->input], b->hi, n_x * sizeof(double));
   r->margin = EP_SCRATCH(&r->mem, double, r->spec.n_row + 1);
-  r->x_lo = EP_SCRATCH(&r->mem, float, n_x + 1);
-  r->x_hi = EP_SCRATCH(&r->mem, float, n_x + 1);
-  if (!r->margin || !r->x_lo || !r->x_hi) return EP_E_NOMEM;
+  if (!r->margin) return EP_E_NOMEM;
   for (uint32_t i = 0; i < r->spec.n_row; i++) r->margin[i] = -INFINITY;
-  for (size_t i = 0; i < n_x; i++) {
-    r->x_lo[i] = (float)b->lo[i];
-    r->x_hi[i] = (float)b->hi[i];
-  }
   return EP_OK;
 }
 
@@ -71,50 +65,30 @@ static void settle_rows(ep_root *r, size_t n, const uint32_t *row, const double 
   }
 }
 
-/* Optimises the open rows' slopes in float32; fills r->alpha rows and hands them back as a float64 table for `n` rows.
- */
-static ep_status optimise_rows(ep_root *r, const ep_alpha_opt *opt, size_t n, const uint32_t *row,
+/* Makes the search net, optimises the open rows' slopes there, keeps them and hands them back as float64 tables. */
+static ep_status optimise_rows(ep_root *r, const ep_ascent_opt *opt, size_t n, const uint32_t *row,
                                const uint32_t *group, double ***out, ep_scratch *s) {
-  const ep_graph *g = r->run->g;
-  size_t n_x = r->spec.n_x, n_y = r->spec.n_y;
-  ep_relax_f32 relax;
-  EP_TRY(ep_relax_init_f32(r->plan, 1, s, &relax));
-  ep_relax_to_f32(r->plan, &r->relax, &relax);
-  float **alpha;
-  EP_TRY(ep_alpha_tables(r->plan, &relax, g->output, n, NULL, s, &alpha));
+  size_t n_y = r->spec.n_y;
+  EP_TRY(ep_snet_init(&r->net, r->plan, &r->bounds, &r->relax, r->run->g->output, &r->mem));
+  size_t n_x = r->net.n_x, n_u = r->net.n_u;
+  r->slopes = EP_SCRATCH(&r->mem, float *, r->spec.n_row + 1);
+  float *alpha = EP_SCRATCH(&r->mem, float, n *n_u + 1), **slopes = EP_SCRATCH(s, float *, n + 1);
   float *coef = EP_SCRATCH(s, float, n *n_y + 1), *coef_x = r->spec.coef_x ? EP_SCRATCH(s, float, n *n_x + 1) : NULL;
-  float *target = EP_SCRATCH(s, float, 2 * n + 1);
-  if (!coef || !target || (r->spec.coef_x && !coef_x)) return EP_E_NOMEM;
+  float *target = EP_SCRATCH(s, float, n + 1);
+  if (!r->slopes || !alpha || !slopes || !coef || !target || (r->spec.coef_x && !coef_x)) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < r->spec.n_row; i++) r->slopes[i] = NULL;
   for (size_t i = 0; i < n; i++) {
-    memcpy(coef + i * n_y, r->spec.coef32 + row[i] * n_y, n_y * sizeof(float));
-    if (coef_x) memcpy(coef_x + i * n_x, r->spec.coef_x32 + row[i] * n_x, n_x * sizeof(float));
-    target[i] = (float)(r->spec.rhs[row[i]] + 1e-4 * (1 + fabs(r->spec.rhs[row[i]])));
+    r->slopes[row[i]] = slopes[i] = alpha + i * n_u;
+    double rhs = ep_spec_seed(&r->spec, row[i], &r->net, r->bounds.lo[r->run->g->input], coef + i * n_y,
+                              coef_x ? coef_x + i * n_x : NULL);
+    target[i] = (float)(rhs + 1e-4 * (1 + fabs(rhs)));
   }
-  ep_alpha_job job = {.plan = r->plan,
-                      .relax = &relax,
-                      .x_lo = r->x_lo,
-                      .x_hi = r->x_hi,
-                      .from = g->output,
-                      .rows = n,
-                      .coef = coef,
-                      .coef_x = coef_x,
-                      .alpha = alpha,
-                      .target = target,
-                      .group = group,
-                      .best = target + n};
-  EP_TRY(ep_alpha_run(&job, opt, s));
-  if (!r->alpha) {
-    /* Rows never optimised (proved before) keep the lines' own slopes. */
-    EP_TRY(ep_alpha_tables(r->plan, &relax, g->output, r->spec.n_row, NULL, &r->mem, &r->alpha));
-  }
-  for (uint32_t k = 0; k < g->n_node; k++) {
-    size_t w = g->val[g->node[k].out].n;
-    for (size_t i = 0; alpha[k] && i < n; i++) memcpy(r->alpha[k] + row[i] * w, alpha[k] + i * w, w * sizeof(float));
-  }
-  return ep_alpha_to_f64(r->plan, alpha, n, s, out);
+  ep_ascent a = {
+      .net = &r->net, .n = n, .coef = coef, .coef_x = coef_x, .target = target, .group = group, .alpha = slopes};
+  return ep_ascent_slopes(&a, opt, &r->relax, s, out);
 }
 
-ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_alpha_opt *opt) {
+ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_ascent_opt *opt) {
   ep_run *run = r->run;
   ep_scratch *s = ep_pool_scratch(run->pool);
   ep_scratch_mark m = ep_scratch_save(s);
@@ -162,7 +136,7 @@ ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name) {
   uint32_t open = ep_run_n_open(run);
   ep_phase ph = {.name = name, .worst_bound = INFINITY};
   atomic_store(&run->progress.phase, name);
-  ep_alpha_opt opt = ep_alpha_default();
+  ep_ascent_opt opt = ep_ascent_default();
   opt.iterations = (uint32_t)run->cfg->iterations;
   ep_status st = EP_OK;
   for (uint32_t i = 0; i < run->q->n_box && st == EP_OK; i++) {

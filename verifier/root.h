@@ -3,7 +3,7 @@
 #ifndef EP_VERIFIER_ROOT_H
 #define EP_VERIFIER_ROOT_H
 
-#include "bounds/alpha.h"
+#include "bounds/ascent.h"
 #include "verifier/engine.h"
 #include "verifier/spec.h"
 
@@ -17,8 +17,8 @@ typedef struct ep_root {
   ep_trace_itv bounds; /* batch 1, certified */
   ep_relax_f64 relax;  /* certified lines for `bounds` */
   double *margin;      /* [n_row] best certified margin so far, -inf at first */
-  float **alpha;       /* after ALPHA: slopes of the spec rows, [n_node] of [n_row x n]; NULL before */
-  float *x_lo, *x_hi;  /* the box in float32, for search */
+  ep_snet net;         /* after ALPHA: the search net of these bounds ... */
+  float **slopes;      /* ... and the spec rows' optimised slopes, [n_row] of [net.n_u], NULL for rows proved before */
   ep_arena arena;
   ep_scratch mem;
 } ep_root;
@@ -28,7 +28,7 @@ ep_status ep_root_create(ep_run *run, uint32_t box, ep_root **out);
 void ep_root_destroy(ep_root *root);
 /* Bounds everything with one method (each starts from what earlier ones found), raises the margins, marks polytopes
  * proved in the run. Rows of polytopes already proved are skipped. @sound outward */
-ep_status ep_root_bound(ep_root *root, ep_root_method method, const ep_alpha_opt *opt);
+ep_status ep_root_bound(ep_root *root, ep_root_method method, const ep_ascent_opt *opt);
 /* Smallest over the open polytopes of the box of the largest margin of their rows; INFINITY when none is open. */
 double ep_root_worst(const ep_root *root);
 /* Bounds all boxes of the query that have open polytopes with one method, one box after the other, and appends the

@@ -7,16 +7,13 @@
 static ep_status spec_alloc(ep_spec *sp, bool has_x, ep_scratch *s) {
   size_t n = sp->n_row + 1;
   sp->coef = EP_SCRATCH(s, double, n * sp->n_y);
-  sp->coef32 = EP_SCRATCH(s, float, n * sp->n_y);
   sp->coef_x = has_x ? EP_SCRATCH(s, double, n * sp->n_x) : NULL;
-  sp->coef_x32 = has_x ? EP_SCRATCH(s, float, n * sp->n_x) : NULL;
   sp->rhs = EP_SCRATCH(s, double, n);
   sp->coef_err = EP_SCRATCH(s, double, n);
   sp->is_strict = EP_SCRATCH(s, bool, n);
   sp->poly = EP_SCRATCH(s, uint32_t, n);
   sp->first = EP_SCRATCH(s, uint32_t, sp->n_poly + 1);
-  bool is_ok = sp->coef && sp->coef32 && sp->rhs && sp->coef_err && sp->is_strict && sp->poly && sp->first &&
-               (!has_x || (sp->coef_x && sp->coef_x32));
+  bool is_ok = sp->coef && sp->rhs && sp->coef_err && sp->is_strict && sp->poly && sp->first && (!has_x || sp->coef_x);
   if (!is_ok) return EP_E_NOMEM;
   memset(sp->coef, 0, n * sp->n_y * sizeof(double));
   if (has_x) memset(sp->coef_x, 0, n * sp->n_x * sizeof(double));
@@ -59,9 +56,6 @@ ep_status ep_spec_init(ep_spec *sp, const ep_plan *plan, const ep_query *q, uint
     }
   }
   sp->first[sp->n_poly] = i;
-  for (size_t k = 0; k < (size_t)sp->n_row * sp->n_y; k++) sp->coef32[k] = (float)sp->coef[k];
-  if (has_x)
-    for (size_t k = 0; k < (size_t)sp->n_row * sp->n_x; k++) sp->coef_x32[k] = (float)sp->coef_x[k];
   return EP_OK;
 }
 
@@ -101,6 +95,20 @@ ep_status ep_spec_margins(const ep_spec *sp, const ep_plan *plan, const ep_relax
   }
   ep_scratch_restore(s, m);
   return st;
+}
+
+double ep_spec_seed(const ep_spec *sp, uint32_t row, const ep_snet *net, const double *x_lo, float *coef,
+                    float *coef_x) {
+  double rhs = sp->rhs[row];
+  for (uint32_t j = 0; j < sp->n_y; j++) coef[j] = (float)sp->coef[(size_t)row * sp->n_y + j];
+  for (uint32_t j = 0, c = 0; sp->coef_x && j < sp->n_x; j++) {
+    double k = sp->coef_x[(size_t)row * sp->n_x + j];
+    if (c < net->n_x && net->x_at[c] == j)
+      coef_x[c++] = (float)k;
+    else
+      rhs -= k * x_lo[j];
+  }
+  return rhs;
 }
 
 double ep_spec_value(const ep_spec *sp, uint32_t row, const double *y, const double *x) {

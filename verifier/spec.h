@@ -6,13 +6,13 @@
 #define EP_VERIFIER_SPEC_H
 
 #include "bounds/backward.h"
+#include "bounds/snet.h"
 #include "verifier/query.h"
 
 typedef struct ep_spec {
   uint32_t n_row, n_poly, n_x, n_y;
-  double *coef;   /* [n_row x n_y] */
-  double *coef_x; /* [n_row x n_x], NULL when no row reads an input */
-  float *coef32, *coef_x32;
+  double *coef;     /* [n_row x n_y] */
+  double *coef_x;   /* [n_row x n_x], NULL when no row reads an input */
   double *rhs;      /* [n_row] upper end of the right-hand side */
   double *coef_err; /* [n_row] charge for inexact coefficients: rel_err * sum |coef| mag */
   bool *is_strict;
@@ -35,6 +35,12 @@ ep_status ep_spec_margins(const ep_spec *spec, const ep_plan *plan, const ep_rel
                           const ep_trace_itv *bounds, size_t n, const uint32_t *row, const uint32_t *dom,
                           double *const *alpha, const ep_decision *decision, size_t n_decision, double **kept,
                           double *margin, double *lin, ep_scratch *s);
+
+/* Row `row` as a seed of the search: coef[n_y], and coef_x[net->n_x] when the spec has coefficients over the input.
+ * Returns the right-hand side that goes with it, which holds the share of inputs that the net fixes at x_lo.
+ * @sound estimate */
+double ep_spec_seed(const ep_spec *spec, uint32_t row, const ep_snet *net, const double *x_lo, float *coef,
+                    float *coef_x);
 
 /* Estimated value of row `row` minus rhs at a point. @sound estimate */
 double ep_spec_value(const ep_spec *spec, uint32_t row, const double *y, const double *x);

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "bounds/alpha.h"
+#include "bounds/ascent.h"
 #include "bounds/forward.h"
 #include "tests/support/nets.h"
 
@@ -134,7 +134,7 @@ static void alpha_contains_exact_values_and_is_tighter(void **state) {
     ep_rng_seed(&r, seed);
     open_net(&f, seed, &nets[seed % N_NETS], 1, 0.8);
     ep_crown_opt opt = {.rule = EP_RELAX_ADAPTIVE};
-    ep_alpha_opt aopt = ep_alpha_default();
+    ep_ascent_opt aopt = ep_ascent_default();
     assert_int_equal(ep_crown_run(f.plan, &opt, &f.b, &f.relax, &f.arena, &f.s), EP_OK);
     ep_vid last = f.plan->z_val[f.plan->n_z - 1];
     double before = 0, after = 0;
