@@ -59,44 +59,6 @@ static ep_status split_inputs(ep_run *run, double budget_s, double *volume_left)
   return st;
 }
 
-/* Optimised bounds, then neuron splits, box by box. */
-static ep_status split_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
-  double t0 = ep_time_s();
-  uint32_t open = ep_run_n_open(run);
-  ep_phase ph = {.name = "bab", .worst_bound = INFINITY};
-  ep_status st = EP_OK;
-  *is_sat = false;
-  *is_stuck = false;
-  atomic_store(&run->progress.phase, "bab");
-  for (uint32_t i = 0; i < run->q->n_box && st == EP_OK && !*is_sat; i++) {
-    bool is_open = false;
-    for (uint32_t p = 0; p < run->q->box[i].n_poly; p++) is_open |= !ep_run_is_proved(run, i, p);
-    if (!is_open) continue;
-    if (budget_s > 0 && ep_time_s() > t0 + budget_s) break;
-    ep_root *root;
-    st = ep_root_create(run, i, &root);
-    if (st != EP_OK) break;
-    ep_ascent_opt alpha = ep_ascent_default();
-    alpha.iterations = (uint32_t)run->cfg->iterations;
-    st = ep_root_bound(root, EP_ROOT_ALPHA, &alpha);
-    if (st == EP_OK && ep_root_worst(root) < INFINITY) {
-      ep_bab_opt opt = ep_bab_default(run);
-      ep_bab_stats stats;
-      opt.deadline_s = budget_s > 0 ? t0 + budget_s : 0;
-      st = ep_bab_run(root, &opt, &stats, is_sat);
-      ph.domains += stats.domains;
-      ph.worst_bound = fmin(ph.worst_bound, stats.worst_margin);
-      *is_stuck |= stats.stuck > 0;
-    }
-    ep_root_destroy(root);
-  }
-  ph.seconds = ep_time_s() - t0;
-  ph.proved = open - ep_run_n_open(run);
-  if (!(ph.worst_bound < INFINITY)) ph.worst_bound = NAN;
-  ep_run_phase(run, &ph);
-  return st;
-}
-
 static bool is_over(const ep_run *run, bool is_sat) { return is_sat || !ep_run_n_open(run); }
 
 /* Branch and bound with a budget that grows while neither way finishes. */
@@ -106,7 +68,7 @@ static ep_status search(ep_run *run) {
   double volume, budget = n_free <= 6 ? 8 : 2;
   if (!may_bab) return split_inputs(run, 0, &volume);
   if (!may_split) {
-    EP_TRY(split_neurons(run, 0, &is_sat, &is_stuck));
+    EP_TRY(ep_bab_sweep(run, 0, &is_sat, &is_stuck));
     return EP_OK;
   }
   bool split_first = n_free <= 8;
@@ -115,7 +77,7 @@ static ep_status search(ep_run *run) {
     if (do_split)
       EP_TRY(split_inputs(run, budget, &volume));
     else if (!is_stuck)
-      EP_TRY(split_neurons(run, budget, &is_sat, &is_stuck));
+      EP_TRY(ep_bab_sweep(run, budget, &is_sat, &is_stuck));
     if (is_over(run, is_sat) || run->result.has_witness) return EP_OK;
     if (turn % 2) budget *= 3;
   }
