@@ -50,8 +50,19 @@ static size_t chunk_pairs(const ep_plan *p) {
   return pairs < 16 ? 16 : pairs > 128 ? 128 : pairs;
 }
 
-static ep_status sweep_value(sweep *sw, ep_pool *pool, ep_scratch *s) {
-  const ep_plan *p = sw->plan;
+/* Does any nonlinear node come before v, so that slopes matter? */
+static bool has_slopes(const ep_plan *p, ep_vid v) {
+  for (uint32_t k = 0; k < p->g->n_node; k++) {
+    if (p->g->node[k].out == v) return false;
+    if (p->is_relu[k]) return true;
+  }
+  return false;
+}
+
+ep_status ep_alpha_value(const ep_plan *p, ep_vid v, const ep_ascent_opt *opt, ep_trace_itv *bounds,
+                         const ep_relax_f64 *relax, ep_pool *pool, ep_scratch *s) {
+  sweep own = {.plan = p, .opt = opt, .relax = relax, .bounds = bounds, .v = v}, *sw = &own;
+  if (v == p->g->input || !has_slopes(p, v)) return EP_OK;
   size_t n = p->g->val[sw->v].n * sw->bounds->batch;
   ep_scratch_mark m = ep_scratch_save(s);
   uint32_t *dom = EP_SCRATCH(s, uint32_t, n + 1), *neuron = EP_SCRATCH(s, uint32_t, n + 1);
@@ -71,15 +82,6 @@ static ep_status sweep_value(sweep *sw, ep_pool *pool, ep_scratch *s) {
   return st;
 }
 
-/* Does any nonlinear node come before v, so that slopes matter? */
-static bool has_slopes(const ep_plan *p, ep_vid v) {
-  for (uint32_t k = 0; k < p->g->n_node; k++) {
-    if (p->g->node[k].out == v) return false;
-    if (p->is_relu[k]) return true;
-  }
-  return false;
-}
-
 ep_status ep_alpha_bounds(const ep_plan *p, const ep_crown_opt *crown, const ep_ascent_opt *opt, ep_trace_itv *b,
                           ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s) {
   const ep_graph *g = p->g;
@@ -94,10 +96,9 @@ ep_status ep_alpha_bounds(const ep_plan *p, const ep_crown_opt *crown, const ep_
     const ep_node *nd = &g->node[k];
     for (uint32_t j = 0; j < nd->n_in && nd->low.cls != EP_AFFINE; j++) {
       ep_vid v = nd->in[j];
-      if (is_done[v] || v == g->input || !has_slopes(p, v)) continue;
+      if (is_done[v]) continue;
       is_done[v] = true;
-      sweep sw = {.plan = p, .opt = opt, .relax = relax, .bounds = b, .v = v};
-      EP_GOTO(sweep_value(&sw, crown->pool, s));
+      EP_GOTO(ep_alpha_value(p, v, opt, b, relax, crown->pool, s));
     }
     EP_GOTO(ep_crown_node(p, k, crown->rule, b, relax, arena, s));
   }

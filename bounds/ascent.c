@@ -13,14 +13,14 @@ typedef struct work {
   ep_ascent *a;
   const ep_snet *net;
   ep_scratch *s;
-  size_t n;                      /* places in use */
-  float **m, **v;                /* Adam's moments, like slopes */
-  float *beta_m, *beta_v;        /* per entry of phases */
-  float **num;                   /* [n_num_buf] forward numbers */
-  float *bound;                  /* [places] */
-  uint32_t *seed;                /* [places] */
-  float rate, beta_rate, c1, c2; /* this step's rates and bias corrections */
-  size_t n_new;                  /* rows done since the batch was last packed */
+  size_t n;                           /* places in use */
+  float **m, **v;                     /* Adam's moments, like slopes */
+  float *beta_m, *beta_v, *best_beta; /* per entry of phases */
+  float **num;                        /* [n_num_buf] forward numbers */
+  float *bound;                       /* [places] */
+  uint32_t *seed;                     /* [places] */
+  float rate, beta_rate, c1, c2;      /* this step's rates and bias corrections */
+  size_t n_new;                       /* rows done since the batch was last packed */
 } work;
 
 static ep_status tables(work *w, float ***out, bool zero) {
@@ -63,16 +63,33 @@ static ep_status cut_tables(work *w) {
   return EP_OK;
 }
 
-static ep_status init(work *w, bool has_steps) {
+/* ---- evaluation ---- */
+
+/* The slopes and multipliers of place r, to where its best ones are kept, or from there. */
+static void copy_best(const work *w, size_t r, bool back) {
+  const ep_ascent *a = w->a;
+  uint32_t id = a->id[r];
+  for (uint32_t l = 0; l < w->net->n_layer; l++) {
+    const ep_snet_layer *la = &w->net->layer[l];
+    float *own = a->slopes[l] + r * la->n_u, *best = a->alpha[id] + la->first;
+    memcpy(back ? own : best, back ? best : own, la->n_u * sizeof *own);
+  }
+  if (!a->phases) return;
+  const uint32_t *ptr = a->phases->ptr + (size_t)id * (w->net->n_layer + 1);
+  uint32_t first = ptr[0], n = ptr[w->net->n_layer] - first;
+  float *own = a->phases->beta + first, *best = w->best_beta + first;
+  if (n) memcpy(back ? own : best, back ? best : own, n * sizeof *own);
+}
+
+static ep_status init(work *w) {
   ep_ascent *a = w->a;
   const ep_snet *net = w->net;
   w->n = a->n;
   a->id = EP_SCRATCH(w->s, uint32_t, a->n + 1);
-  a->left = EP_SCRATCH(w->s, uint32_t, a->n + 1);
   a->lin = EP_SCRATCH(w->s, float, a->n * net->n_x + 1);
   w->bound = EP_SCRATCH(w->s, float, a->n + 1);
   w->seed = EP_SCRATCH(w->s, uint32_t, a->n + 1);
-  if (!a->id || !a->left || !a->lin || !w->bound || !w->seed) return EP_E_NOMEM;
+  if (!a->id || !a->lin || !w->bound || !w->seed) return EP_E_NOMEM;
   EP_TRY(tables(w, &a->slopes, false));
   EP_TRY(tables(w, &a->coef_u, true));
   load_slopes(w);
@@ -82,52 +99,45 @@ static ep_status init(work *w, bool has_steps) {
     a->best[r] = -INFINITY;
     a->is_done[r] = false;
   }
-  if (!has_steps) return EP_OK;
   EP_TRY(tables(w, &w->m, true));
   EP_TRY(tables(w, &w->v, true));
   size_t n_phase = a->phases ? a->phases->ptr[a->n * (net->n_layer + 1)] : 0;
-  w->beta_m = EP_SCRATCH(w->s, float, 2 * n_phase + 1);
+  w->beta_m = EP_SCRATCH(w->s, float, 3 * n_phase + 1);
   w->num = EP_SCRATCH(w->s, float *, net->n_num_buf + 1);
   if (!w->beta_m || !w->num) return EP_E_NOMEM;
   w->beta_v = w->beta_m + n_phase;
+  w->best_beta = w->beta_v + n_phase;
   memset(w->beta_m, 0, 2 * n_phase * sizeof(float));
   for (uint32_t i = 0; i < net->n_num_buf; i++) {
     w->num[i] = EP_SCRATCH(w->s, float, a->n * net->num_size[i] + 1);
     if (!w->num[i]) return EP_E_NOMEM;
   }
+  for (size_t r = 0; r < a->n; r++) copy_best(w, r, false);
   return EP_OK;
 }
 
-/* ---- evaluation ---- */
-
-static void save_slopes(const work *w, size_t r) {
-  for (uint32_t l = 0; l < w->net->n_layer; l++) {
-    const ep_snet_layer *la = &w->net->layer[l];
-    memcpy(w->a->alpha[w->a->id[r]] + la->first, w->a->slopes[l] + r * la->n_u, la->n_u * sizeof(float));
-  }
-}
-
-/* Raises the best bounds; groups that have reached their target are done, with the slopes of this moment. */
+/* Keeps what is better than before; groups that have reached their target are done. */
 static void settle(work *w) {
   ep_ascent *a = w->a;
-  for (size_t r = 0; r < w->n; r++)
-    if (!a->is_done[a->id[r]]) a->best[a->id[r]] = fmaxf(a->best[a->id[r]], w->bound[r]);
-  for (size_t r = 0, e; r < w->n && a->target; r = e) {
+  for (size_t r = 0, e; r < w->n; r = e) {
     bool reached = false;
-    for (e = r; e < w->n && (e == r || (a->group && a->group[a->id[e]] == a->group[a->id[r]])); e++)
-      reached |= w->bound[e] > a->target[a->id[e]];
-    if (!reached || a->is_done[a->id[r]]) continue;
-    for (size_t i = r; i < e; i++) {
-      save_slopes(w, i);
+    for (e = r; e < w->n && (e == r || (a->group && a->group[a->id[e]] == a->group[a->id[r]])); e++) {
+      uint32_t id = a->id[e];
+      if (a->is_done[id] || !(w->bound[e] > a->best[id])) continue;
+      a->best[id] = w->bound[e];
+      copy_best(w, e, false);
+      reached |= a->target && w->bound[e] > a->target[id];
+    }
+    for (size_t i = r; reached && i < e; i++) {
+      copy_best(w, i, true);
       a->is_done[a->id[i]] = true;
       w->n_new++;
     }
   }
 }
 
-static ep_status evaluate(work *w, bool is_last) {
+static ep_status evaluate(work *w) {
   ep_ascent *a = w->a;
-  if (is_last && a->keep_cuts) EP_TRY(cut_tables(w));
   for (size_t r = 0; r < w->n; r++) w->seed[r] = a->seed ? a->seed[a->id[r]] : a->id[r];
   ep_spass p = {.net = w->net,
                 .n = w->n,
@@ -305,24 +315,25 @@ static ep_status step(work *w) {
 
 /* ---- the ascent ---- */
 
-static void finish(work *w) {
+/* The rows that are left, evaluated once more at their best. */
+static ep_status finish(work *w) {
   ep_ascent *a = w->a;
-  a->n_left = 0;
-  for (size_t r = 0; r < w->n; r++) {
-    if (a->is_done[a->id[r]]) continue;
-    save_slopes(w, r);
-    a->left[a->n_left++] = (uint32_t)r;
-  }
+  pack(w);
+  a->n_left = w->n;
+  for (size_t r = 0; r < w->n; r++) copy_best(w, r, true);
+  if (!w->n) return EP_OK;
+  if (a->keep_cuts) EP_TRY(cut_tables(w));
+  return evaluate(w);
 }
 
 ep_status ep_ascent_run(ep_ascent *a, const ep_ascent_opt *opt, ep_scratch *s) {
   work w = {.a = a, .net = a->net, .s = s, .rate = opt->rate, .beta_rate = opt->beta_rate};
   assert((a->coef != NULL) != (a->neuron != NULL));
-  EP_TRY(init(&w, opt->iterations > 0));
+  EP_TRY(init(&w));
   float p1 = 1, p2 = 1;
   for (uint32_t it = 0;; it++) {
     if (ep_ctx_should_stop(a->net->plan->ctx)) return EP_E_STOPPED;
-    EP_TRY(evaluate(&w, it == opt->iterations));
+    EP_TRY(evaluate(&w));
     if (it == opt->iterations || w.n_new == w.n) break;
     if (8 * w.n_new >= w.n) pack(&w);
     p1 *= 0.9f;
@@ -333,8 +344,7 @@ ep_status ep_ascent_run(ep_ascent *a, const ep_ascent_opt *opt, ep_scratch *s) {
     w.rate *= opt->decay;
     w.beta_rate *= opt->decay;
   }
-  finish(&w);
-  return EP_OK;
+  return finish(&w);
 }
 
 ep_status ep_ascent_slopes(ep_ascent *a, const ep_ascent_opt *opt, const ep_relax_f64 *relax, ep_scratch *s,

@@ -29,21 +29,21 @@ typedef struct ep_ascent {
   const uint32_t *seed; /* [n] row r takes seed number seed[r]; NULL = r */
   const uint8_t *const
       *start;              /* [n] slopes to start from, [n_u] of 1/255; NULL (the array or one row) = the lines' own */
-  const ep_phases *phases; /* of the n rows, or NULL; beta: start on entry, last on return */
+  const ep_phases *phases; /* of the n rows, or NULL; beta: start on entry, that of the best bound on return */
   const float *target;     /* [n] a row whose bound exceeds it is done; NULL = none */
   const uint32_t *group;   /* [n] ascending: rows of a group are done with the first of them; NULL = each its own */
   bool keep_cuts;          /* fill cut, cut_cst below */
   /* Results, the caller's. */
   float *best;   /* [n] best bound found. @sound estimate */
-  float **alpha; /* [n] of [n_u]: slopes of the bound that made the row done, else the last ones */
+  float **alpha; /* [n] of [n_u]: slopes of the best bound */
   bool *is_done; /* [n] */
-  /* Results, from the scratch given to ep_ascent_run: the rows that are not done, as the last evaluation left them. */
+  /* Results, from the scratch given to ep_ascent_run: the rows that are not done, as evaluated at their best. */
   size_t n_left;
   uint32_t *left;           /* [n_left] places in the tables below, ascending */
   uint32_t *id;             /* [places] row each place holds */
-  float **slopes, **coef_u; /* [n_layer] of [places x n_u] */
+  float **slopes, **coef_u; /* [n_layer] of [n_left x n_u] */
   float **cut, **cut_cst;   /* [n_layer] as in ep_spass, NULL without keep_cuts */
-  float *lin;               /* [places x n_x] */
+  float *lin;               /* [n_left x n_x] */
 } ep_ascent;
 
 /* Memory is taken from `s` and not given back. @sound estimate */
@@ -58,5 +58,8 @@ ep_status ep_ascent_slopes(ep_ascent *a, const ep_ascent_opt *opt, const ep_rela
  * still unstable neurons' own lower and upper rows are optimised and certified. @sound outward */
 ep_status ep_alpha_bounds(const ep_plan *plan, const ep_crown_opt *crown, const ep_ascent_opt *opt,
                           ep_trace_itv *bounds, ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s);
+/* The step of ep_alpha_bounds for pre-activation `v`, whose ancestors have their lines in `relax`. @sound outward */
+ep_status ep_alpha_value(const ep_plan *plan, ep_vid v, const ep_ascent_opt *opt, ep_trace_itv *bounds,
+                         const ep_relax_f64 *relax, ep_pool *pool, ep_scratch *s);
 
 #endif

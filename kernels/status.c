@@ -173,10 +173,12 @@ size_t ep_ctx_memory_peak(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ct
 void ep_ctx_fail_allocation(ep_ctx *ctx, uint64_t k) { atomic_store(&ctx->fail_in, k); }
 
 void ep_ctx_set_deadline(ep_ctx *ctx, double monotonic_s) { atomic_store(&ctx->deadline_s, monotonic_s); }
+
+double ep_ctx_deadline(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ctx)->deadline_s); }
 void ep_ctx_interrupt(ep_ctx *ctx) { atomic_store(&ctx->is_interrupted, true); }
 bool ep_ctx_was_interrupted(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ctx)->is_interrupted); }
 bool ep_ctx_should_stop(const ep_ctx *ctx) {
-  double deadline_s = atomic_load(&((ep_ctx *)ctx)->deadline_s);
+  double deadline_s = ep_ctx_deadline(ctx);
   return ep_ctx_was_interrupted(ctx) || (deadline_s > 0 && ep_time_s() > deadline_s);
 }
 

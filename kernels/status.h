@@ -82,6 +82,7 @@ void ep_ctx_fail_allocation(ep_ctx *ctx, uint64_t k);
 /* Stopping. `ep_ctx_interrupt` is async-signal-safe. Long loops poll `ep_ctx_should_stop` (cheap enough to be called
  * every millisecond of work) and return EP_E_STOPPED without recording an error. */
 void ep_ctx_set_deadline(ep_ctx *ctx, double monotonic_s); /* 0 = none */
+double ep_ctx_deadline(const ep_ctx *ctx);
 void ep_ctx_interrupt(ep_ctx *ctx);
 bool ep_ctx_should_stop(const ep_ctx *ctx);
 bool ep_ctx_was_interrupted(const ep_ctx *ctx);

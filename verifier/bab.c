@@ -1,7 +1,6 @@
 #include "verifier/bab.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "verifier/expand.h"
 
@@ -95,17 +94,14 @@ static ep_status push_root(search *b) {
   return ep_queue_push(b->run->ctx, &b->queue, d);
 }
 
-static ep_status search_init(search *b, uint32_t poly, ep_scratch *s) {
-  const ep_root *root = b->tree.root;
-  EP_TRY(ep_tree_init(&b->tree, root, poly, s));
+static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_scratch *s) {
+  EP_TRY(ep_tree_init_polytope(&b->tree, root, poly, s));
   b->tree.rule = ep_branching_find(b->run->cfg->branching);
   b->tree.ascent = b->opt->ascent;
   b->step = EP_SCRATCH(s, ep_step, STEPS);
   if (!b->step) return EP_E_NOMEM;
   for (size_t i = 0; i < STEPS; i++) EP_TRY(ep_step_init(&b->step[i], &b->tree, s));
-  size_t rows = ((size_t)1 << 16) / (b->tree.net->max_n + 1), n_row = b->tree.n_row ? b->tree.n_row : 1;
-  b->max_parents = (rows < 8 ? 8 : rows > EP_MAX_PARENTS ? EP_MAX_PARENTS : rows) / n_row;
-  if (!b->max_parents) b->max_parents = 1;
+  b->max_parents = ep_tree_batch(&b->tree);
   return EP_OK;
 }
 
@@ -113,9 +109,9 @@ static ep_status search_polytope(ep_root *root, uint32_t poly, const ep_bab_opt 
                                  bool *is_out) {
   ep_scratch own;
   ep_scratch_init(&own, root->run->ctx);
-  search b = {.run = root->run, .tree = {.root = root}, .opt = opt, .stats = stats};
+  search b = {.run = root->run, .opt = opt, .stats = stats};
   ep_status st;
-  EP_GOTO(search_init(&b, poly, &own));
+  EP_GOTO(search_init(&b, root, poly, &own));
   if (!b.tree.n_row) goto done;
   EP_GOTO(push_root(&b));
   EP_GOTO(explore(&b, is_sat, is_out));
@@ -143,65 +139,4 @@ ep_status ep_bab_run(ep_root *root, const ep_bab_opt *opt, ep_bab_stats *stats, 
   for (uint32_t p = 0; p < root->spec.n_poly && !*is_sat && !is_out; p++)
     if (!ep_run_is_proved(root->run, root->box, p)) EP_TRY(search_polytope(root, p, opt, stats, is_sat, &is_out));
   return EP_OK;
-}
-
-typedef struct sweep {
-  ep_phase alpha, bab;
-  uint32_t n_open; /* before the phase under way */
-} sweep;
-
-static void add_phase(ep_run *run, sweep *w, ep_phase *ph, double since) {
-  ph->seconds += ep_time_s() - since;
-  ph->proved += w->n_open - ep_run_n_open(run);
-  w->n_open = ep_run_n_open(run);
-}
-
-static ep_status sweep_box(ep_run *run, uint32_t box, double deadline_s, sweep *w, bool *is_sat, bool *is_stuck) {
-  double t0 = ep_time_s();
-  ep_root *root;
-  atomic_store(&run->progress.phase, w->alpha.name);
-  EP_TRY(ep_root_create(run, box, &root));
-  ep_ascent_opt ascent = ep_ascent_default();
-  ascent.iterations = (uint32_t)run->cfg->iterations;
-  ep_status st = ep_root_bound(root, EP_ROOT_ALPHA, &ascent);
-  double worst = ep_root_worst(root);
-  w->alpha.domains++;
-  w->alpha.worst_bound = fmin(w->alpha.worst_bound, worst);
-  add_phase(run, w, &w->alpha, t0);
-  t0 = ep_time_s();
-  if (st == EP_OK && worst < INFINITY) {
-    ep_bab_opt opt = ep_bab_default(run);
-    ep_bab_stats stats;
-    opt.deadline_s = deadline_s;
-    atomic_store(&run->progress.phase, w->bab.name);
-    st = ep_bab_run(root, &opt, &stats, is_sat);
-    w->bab.domains += stats.domains;
-    w->bab.worst_bound = fmin(w->bab.worst_bound, stats.worst_margin);
-    *is_stuck |= stats.stuck > 0;
-    add_phase(run, w, &w->bab, t0);
-  }
-  ep_root_destroy(root);
-  return st;
-}
-
-ep_status ep_bab_sweep(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
-  double deadline_s = budget_s > 0 ? ep_time_s() + budget_s : 0;
-  sweep w = {{.name = "alpha-crown", .worst_bound = INFINITY},
-             {.name = "bab", .worst_bound = INFINITY},
-             ep_run_n_open(run)};
-  ep_status st = EP_OK;
-  *is_sat = *is_stuck = false;
-  for (uint32_t i = 0; i < run->q->n_box && st == EP_OK && !*is_sat; i++) {
-    bool is_open = false;
-    for (uint32_t p = 0; p < run->q->box[i].n_poly; p++) is_open |= !ep_run_is_proved(run, i, p);
-    if (!is_open) continue;
-    if (deadline_s > 0 && ep_time_s() > deadline_s) break;
-    st = sweep_box(run, i, deadline_s, &w, is_sat, is_stuck);
-  }
-  ep_phase *ph[] = {&w.alpha, &w.bab};
-  for (int i = 0; i < 2; i++) {
-    if (!(ph[i]->worst_bound < INFINITY)) ph[i]->worst_bound = NAN;
-    if (ph[i]->domains) ep_run_phase(run, ph[i]);
-  }
-  return st;
 }

@@ -23,8 +23,4 @@ ep_bab_opt ep_bab_default(const ep_run *run);
  * or accepts a witness (*is_sat). Running out of its own budget is EP_OK. */
 ep_status ep_bab_run(ep_root *root, const ep_bab_opt *opt, ep_bab_stats *stats, bool *is_sat);
 
-/* Optimised bounds and branch and bound for every box with open polytopes, for at most budget_s seconds (0 = the run's
- * own limit); appends the phases alpha-crown and bab. *is_stuck: a polytope is beyond this search. */
-ep_status ep_bab_sweep(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck);
-
 #endif

@@ -8,6 +8,7 @@ ep_domain *ep_domain_create(ep_ctx *ctx, size_t n_row, size_t n_u, uint32_t n_de
   if (!d) return NULL;
   d->margin = 0;
   d->serial = 0;
+  d->seed = 0;
   d->n_dec = n_dec;
   d->branch = UINT32_MAX;
   d->dec = (uint32_t *)(d + 1);

@@ -8,6 +8,7 @@
 typedef struct ep_domain {
   double margin;   /* estimated margin of its best row: the queue's key */
   uint64_t serial; /* ties in order of creation */
+  uint32_t seed;   /* first row's seed; the others follow */
   uint32_t n_dec;
   uint32_t branch; /* unstable neuron to decide next, UINT32_MAX = none yet */
   uint32_t *dec;   /* [n_dec] unstable neuron * 2 + is_active, ascending */

@@ -4,8 +4,9 @@
 #include <math.h>
 
 #include "verifier/attack.h"
-#include "verifier/bab.h"
 #include "verifier/input_split.h"
+#include "verifier/root.h"
+#include "verifier/sweep.h"
 
 ep_status ep_engine_auto_run(ep_run *run);
 ep_status ep_engine_ibp_run(ep_run *run);
@@ -68,7 +69,7 @@ static ep_status search(ep_run *run) {
   double volume, budget = n_free <= 6 ? 8 : 2;
   if (!may_bab) return split_inputs(run, 0, &volume);
   if (!may_split) {
-    EP_TRY(ep_bab_sweep(run, 0, &is_sat, &is_stuck));
+    EP_TRY(ep_sweep_neurons(run, 0, &is_sat, &is_stuck));
     return EP_OK;
   }
   bool split_first = n_free <= 8;
@@ -77,7 +78,7 @@ static ep_status search(ep_run *run) {
     if (do_split)
       EP_TRY(split_inputs(run, budget, &volume));
     else if (!is_stuck)
-      EP_TRY(ep_bab_sweep(run, budget, &is_sat, &is_stuck));
+      EP_TRY(ep_sweep_neurons(run, budget, &is_sat, &is_stuck));
     if (is_over(run, is_sat) || run->result.has_witness) return EP_OK;
     if (turn % 2) budget *= 3;
   }

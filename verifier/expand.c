@@ -33,29 +33,43 @@ static void find_joins(ep_tree *t) {
   }
 }
 
-ep_status ep_tree_init(ep_tree *t, const ep_root *root, uint32_t poly, ep_scratch *s) {
+ep_status ep_tree_init(ep_tree *t, const ep_snet *net, ep_scratch *s) {
+  *t = (ep_tree){.ctx = net->plan->ctx, .net = net, .n_row = 1};
+  t->join = EP_SCRATCH(s, int32_t, net->n_layer + 1);
+  if (!t->join) return EP_E_NOMEM;
+  find_joins(t);
+  return EP_OK;
+}
+
+size_t ep_tree_batch(const ep_tree *t) {
+  size_t rows = ((size_t)1 << 16) / (t->net->max_n + 1), n_row = t->n_row ? t->n_row : 1;
+  size_t n = (rows < 8 ? 8 : rows > EP_MAX_PARENTS ? EP_MAX_PARENTS : rows) / n_row;
+  return n ? n : 1;
+}
+
+ep_status ep_tree_init_polytope(ep_tree *t, const ep_root *root, uint32_t poly, ep_scratch *s) {
   const ep_spec *sp = &root->spec;
   const ep_snet *net = &root->net;
-  *t = (ep_tree){.root = root, .net = net, .n_row = sp->first[poly + 1] - sp->first[poly]};
+  EP_TRY(ep_tree_init(t, net, s));
+  t->root = root;
+  t->n_row = sp->first[poly + 1] - sp->first[poly];
   size_t n = t->n_row;
+  float *coef = EP_SCRATCH(s, float, n * sp->n_y + 1);
+  float *coef_x = sp->coef_x ? EP_SCRATCH(s, float, n * net->n_x + 1) : NULL;
+  t->coef = coef;
+  t->coef_x = coef_x;
   t->row_id = EP_SCRATCH(s, uint32_t, n + 1);
-  t->coef = EP_SCRATCH(s, float, n * sp->n_y + 1);
-  t->coef_x = sp->coef_x ? EP_SCRATCH(s, float, n * net->n_x + 1) : NULL;
   t->rhs = EP_SCRATCH(s, double, n + 1);
   t->target = EP_SCRATCH(s, float, n + 1);
-  t->join = EP_SCRATCH(s, int32_t, net->n_layer + 1);
   t->x_fixed = EP_SCRATCH(s, float, sp->n_x + 1);
-  if (!t->row_id || !t->coef || !t->rhs || !t->target || !t->join || !t->x_fixed || (sp->coef_x && !t->coef_x))
-    return EP_E_NOMEM;
+  if (!t->row_id || !coef || !t->rhs || !t->target || !t->x_fixed || (sp->coef_x && !coef_x)) return EP_E_NOMEM;
   const double *x_lo = root->bounds.lo[root->run->g->input];
   for (size_t i = 0; i < n; i++) {
     t->row_id[i] = sp->first[poly] + (uint32_t)i;
-    t->rhs[i] =
-        ep_spec_seed(sp, t->row_id[i], net, x_lo, t->coef + i * sp->n_y, t->coef_x ? t->coef_x + i * net->n_x : NULL);
+    t->rhs[i] = ep_spec_seed(sp, t->row_id[i], net, x_lo, coef + i * sp->n_y, coef_x ? coef_x + i * net->n_x : NULL);
     t->target[i] = (float)(t->rhs[i] + 1e-5 * (1 + fabs(t->rhs[i])));
   }
   for (size_t i = 0; i < sp->n_x; i++) t->x_fixed[i] = (float)x_lo[i];
-  find_joins(t);
   return EP_OK;
 }
 
@@ -63,8 +77,8 @@ ep_status ep_step_init(ep_step *e, const ep_tree *t, ep_scratch *s) {
   memset(e, 0, sizeof *e);
   e->tree = t;
   e->has_candidate = EP_SCRATCH(s, bool, 2 * EP_MAX_PARENTS);
-  e->corner = EP_SCRATCH(s, float, 2 * EP_MAX_PARENTS * (size_t)t->root->spec.n_x + 1);
-  return e->has_candidate && e->corner ? EP_OK : EP_E_NOMEM;
+  if (t->root) e->corner = EP_SCRATCH(s, float, 2 * EP_MAX_PARENTS * (size_t)t->root->spec.n_x + 1);
+  return e->has_candidate && (e->corner || !t->root) ? EP_OK : EP_E_NOMEM;
 }
 
 /* ---- the rows of a batch ---- */
@@ -137,9 +151,9 @@ static ep_status batch_ascent(batch *b, ep_scratch *s) {
   bool *is_done = EP_SCRATCH(s, bool, n + 1);
   if (!start || !seed || !target || !alpha || !alphas || !is_done) return EP_E_NOMEM;
   for (size_t r = 0; r < n; r++) {
-    seed[r] = (uint32_t)(r % t->n_row);
     group[r] = (uint32_t)(r / t->n_row);
-    start[r] = b->from[group[r]]->slope + seed[r] * n_u;
+    seed[r] = b->from[group[r]]->seed + (uint32_t)(r % t->n_row);
+    start[r] = b->from[group[r]]->slope + (r % t->n_row) * n_u;
     target[r] = t->target[seed[r]];
     alphas[r] = alpha + r * n_u;
   }
@@ -148,6 +162,8 @@ static ep_status batch_ascent(batch *b, ep_scratch *s) {
                           .n = n,
                           .coef = t->coef,
                           .coef_x = t->coef_x,
+                          .neuron = t->neuron,
+                          .sign = t->sign,
                           .seed = seed,
                           .start = start,
                           .phases = &b->phases,
@@ -166,7 +182,7 @@ static void find_best_rows(batch *b) {
     b->best_row[i] = i * t->n_row;
     b->margin[i] = -INFINITY;
     for (size_t r = i * t->n_row; r < (i + 1) * t->n_row; r++) {
-      double m = b->ascent.best[r] - t->rhs[r % t->n_row];
+      double m = b->ascent.best[r] - t->rhs[b->ascent.seed[r]];
       if (!(m > b->margin[i])) continue;
       b->margin[i] = m;
       b->best_row[i] = r;
@@ -176,24 +192,38 @@ static void find_best_rows(batch *b) {
 
 /* ---- the certified end of a domain ---- */
 
-/* Decisions of the rows row[0..n-1] in the graph's own terms, sorted by node, then row. */
-static size_t graph_decisions(const batch *b, size_t n, const size_t *row, ep_decision *out) {
-  const ep_snet *net = b->t->net;
+size_t ep_phases_decisions(const ep_snet *net, const ep_phases *p, size_t n, const size_t *row, ep_decision *out) {
   size_t k = 0;
   for (uint32_t l = 0; l < net->n_layer; l++)
     for (size_t i = 0; i < n; i++) {
-      const uint32_t *ptr = b->phases.ptr + row[i] * (net->n_layer + 1) + l;
+      const uint32_t *ptr = p->ptr + row[i] * (net->n_layer + 1) + l;
       for (uint32_t e = ptr[0]; e < ptr[1]; e++) {
-        const ep_unstable *u = &net->u[net->layer[l].first + b->phases.at[e]];
-        out[k++] = (ep_decision){u->node, u->neuron, i, b->phases.is_active[e], b->phases.beta[e]};
+        const ep_unstable *u = &net->u[net->layer[l].first + p->at[e]];
+        out[k++] = (ep_decision){u->node, u->neuron, i, p->is_active[e], p->beta[e]};
       }
     }
   return k;
 }
 
+ep_status ep_tree_phases(const ep_tree *t, size_t n, ep_domain *const *d, ep_phases *out, ep_scratch *s) {
+  batch b = {.t = t, .n = n};
+  b.from = EP_SCRATCH(s, const ep_domain *, n + 1);
+  b.extra = EP_SCRATCH(s, uint32_t, n + 1);
+  if (!b.from || !b.extra) return EP_E_NOMEM;
+  for (size_t i = 0; i < n; i++) {
+    b.from[i] = d[i];
+    b.extra[i] = UINT32_MAX;
+  }
+  EP_TRY(batch_phases(&b, s));
+  *out = b.phases;
+  return EP_OK;
+}
+
 /* Certifies the best row of every child that reached its target, in one float64 pass; is_closed is set only here. */
 static ep_status certify(batch *b, ep_scratch *s) {
   const ep_root *root = b->t->root;
+  for (size_t i = 0; i < b->n; i++) b->is_closed[i] = false;
+  if (!root) return EP_OK;
   ep_scratch_mark m = ep_scratch_save(s);
   ep_status st = EP_E_NOMEM;
   size_t n = 0, n_dec = 0, *row = EP_SCRATCH(s, size_t, 2 * b->n + 1), *child = row ? row + b->n : NULL;
@@ -203,7 +233,6 @@ static ep_status certify(batch *b, ep_scratch *s) {
   if (!row || !id || !margin || !lin || !alpha) goto done;
   uint32_t *dom = id + b->n;
   for (size_t i = 0; i < b->n; i++) {
-    b->is_closed[i] = false;
     if (!b->ascent.is_done[b->best_row[i]]) continue;
     row[n] = b->best_row[i];
     id[n] = b->t->row_id[row[n] % b->t->n_row];
@@ -217,7 +246,7 @@ static ep_status certify(batch *b, ep_scratch *s) {
   ep_decision *dec = EP_SCRATCH(s, ep_decision, n_dec + 1);
   if (!dec) st = EP_E_NOMEM;
   if (!dec) goto done;
-  n_dec = graph_decisions(b, n, row, dec);
+  n_dec = ep_phases_decisions(b->t->net, &b->phases, n, row, dec);
   EP_GOTO(ep_snet_slopes(b->t->net, &root->relax, n, alpha, s, &slopes));
   EP_GOTO(ep_spec_margins(&root->spec, root->plan, &root->relax, &root->bounds, n, id, dom, slopes, dec, n_dec, NULL,
                           margin, lin, s));
@@ -233,9 +262,10 @@ static ep_domain *store(const batch *b, size_t i) {
   const ep_tree *t = b->t;
   uint32_t n_dec = n_dec_of(b, i);
   size_t n_u = t->net->n_u, stride = t->net->n_layer + 1;
-  ep_domain *d = ep_domain_create(t->root->run->ctx, t->n_row, n_u, n_dec);
+  ep_domain *d = ep_domain_create(t->ctx, t->n_row, n_u, n_dec);
   if (!d) return NULL;
   d->margin = b->margin[i];
+  d->seed = b->from[i]->seed;
   merge_decisions(b, i, d->dec);
   for (uint32_t j = 0; j < t->n_row; j++) {
     size_t r = i * t->n_row + j;
@@ -253,7 +283,7 @@ static ep_status keep_open(ep_step *e, batch *b) {
     e->n_bounded++;
     e->n_certified += b->is_closed[i];
     if (b->is_closed[i]) continue;
-    if (n_dec_of(b, i) >= b->t->net->n_u) {
+    if (n_dec_of(b, i) >= b->t->net->n_u && b->t->root) {
       e->n_stuck++;
       continue;
     }
@@ -270,7 +300,7 @@ static ep_status find_places(const batch *b, ep_scratch *s, size_t **out) {
   size_t *place = EP_SCRATCH(s, size_t, b->n + 1), *of_row = EP_SCRATCH(s, size_t, b->n * b->t->n_row + 1);
   if (!place || !of_row) return EP_E_NOMEM;
   for (size_t r = 0; r < b->n * b->t->n_row; r++) of_row[r] = SIZE_MAX;
-  for (size_t i = 0; i < b->ascent.n_left; i++) of_row[b->ascent.id[b->ascent.left[i]]] = b->ascent.left[i];
+  for (size_t i = 0; i < b->ascent.n_left; i++) of_row[b->ascent.id[i]] = i;
   for (size_t i = 0; i < b->n; i++) place[i] = b->open[i] ? of_row[b->best_row[i]] : SIZE_MAX;
   *out = place;
   return EP_OK;
@@ -370,7 +400,7 @@ static ep_status probe(const batch *b, const size_t *place, size_t n, const cand
     const candidate *k = &c[r / 2];
     slope_row[r] = (uint32_t)place[k->child];
     phase_row[r] = b->ascent.id[place[k->child]];
-    seed[r] = phase_row[r] % t->n_row;
+    seed[r] = b->ascent.seed[phase_row[r]];
     extra[r] = 2 * k->u + r % 2;
     join[r] = k->join;
   }
@@ -379,6 +409,8 @@ static ep_status probe(const batch *b, const size_t *place, size_t n, const cand
                 .seed = seed,
                 .coef = t->coef,
                 .coef_x = t->coef_x,
+                .neuron = t->neuron,
+                .sign = t->sign,
                 .alpha = b->ascent.slopes,
                 .slope_row = slope_row,
                 .phases = &b->phases,
@@ -411,12 +443,13 @@ static ep_status choose(const batch *b, const size_t *place, ep_scratch *s) {
   const ep_tree *t = b->t;
   size_t n = 0, n_u = t->net->n_u;
   float *coef = EP_SCRATCH(s, float, 2 * n_u + 1);
-  candidate *all = EP_SCRATCH(s, candidate, 2 * b->n * MAX_CANDIDATES + 1), *c = all + b->n * MAX_CANDIDATES;
+  candidate *all = EP_SCRATCH(s, candidate, 2 * b->n * MAX_CANDIDATES + 1);
   double *margin = EP_SCRATCH(s, double, 2 * PROBE_ROWS), *top = EP_SCRATCH(s, double, b->n + 1);
   if (!coef || !all || !margin || !top) return EP_E_NOMEM;
+  candidate *c = all + b->n * MAX_CANDIDATES;
   for (size_t i = 0; i < b->n; i++) {
     uint32_t cand[MAX_CANDIDATES + 1];
-    if (!b->open[i]) continue;
+    if (!b->open[i] || (!t->root && place[i] == SIZE_MAX)) continue;
     size_t n_cand = pick(b, i, place[i], coef, coef + n_u, cand);
     if (n_cand) b->open[i]->branch = cand[0];
     top[i] = -INFINITY;
@@ -470,7 +503,7 @@ ep_status ep_step_run(ep_step *e, ep_scratch *s) {
   EP_GOTO(certify(&b, s));
   EP_GOTO(keep_open(e, &b));
   EP_GOTO(find_places(&b, s, &place));
-  EP_GOTO(try_corners(e, &b, place, s));
+  if (e->tree->root) EP_GOTO(try_corners(e, &b, place, s));
   EP_GOTO(choose(&b, place, s));
 done:
   ep_scratch_restore(s, m);

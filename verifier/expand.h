@@ -9,24 +9,34 @@
 
 enum { EP_MAX_PARENTS = 128 };
 
-/* What all steps of one polytope's search share, read only. */
+/* What all steps of one search share, read only. The rows of a domain are seeds d->seed .. d->seed + n_row-1; proving
+ * one of them closes it. */
 typedef struct ep_tree {
-  const ep_root *root;
+  ep_ctx *ctx;
   const ep_snet *net;
   const ep_branching *rule;
   ep_ascent_opt ascent; /* per child */
   uint32_t n_row;
-  uint32_t *row_id; /* [n_row] rows of the spec */
-  float *coef;      /* [n_row x n_y] their seeds ... */
-  float *coef_x;    /* ... [n_row x net->n_x] or NULL ... */
-  double *rhs;      /* ... and right-hand sides */
-  float *target;    /* [n_row] bounds that count as proved before they are certified */
-  int32_t *join;    /* [net->n_layer] where rows that differ in this layer may start (ep_spass) */
+  /* Seeds over net->from as in ep_spass, with what a row's bound is compared with, and the bound beyond which it counts
+   * as reached before it is certified. */
+  const float *coef, *coef_x;
+  const uint32_t *neuron;
+  const int8_t *sign;
+  double *rhs;
+  float *target;
+  int32_t *join; /* [net->n_layer] where rows that differ in this layer may start (ep_spass) */
+  /* The polytope's search; NULL in a search for bounds of neurons, where every child is kept. */
+  const ep_root *root;
+  uint32_t *row_id; /* [n_row] rows of the spec behind the seeds */
   float *x_fixed;   /* [spec.n_x] the box's lower corner */
 } ep_tree;
 
-/* Memory from `s`. `rows` is polytope `poly` of the root's spec. */
-ep_status ep_tree_init(ep_tree *t, const ep_root *root, uint32_t poly, ep_scratch *s);
+/* A search over `net`; the caller sets seeds, rule and ascent. Memory from `s`. */
+ep_status ep_tree_init(ep_tree *t, const ep_snet *net, ep_scratch *s);
+/* Parents of one step: so many that coefficients stay near the cache. */
+size_t ep_tree_batch(const ep_tree *t);
+/* The search of polytope `poly` of the root's spec. */
+ep_status ep_tree_init_polytope(ep_tree *t, const ep_root *root, uint32_t poly, ep_scratch *s);
 
 typedef struct ep_step {
   const ep_tree *tree;
@@ -39,6 +49,11 @@ typedef struct ep_step {
   float *corner;                            /* [2*EP_MAX_PARENTS x n_x] */
   uint64_t n_bounded, n_certified, n_stuck; /* stuck: open with every neuron decided */
 } ep_step;
+
+/* Decisions of the rows row[0..n-1] in the graph's own terms, sorted by node, then row. Returns how many. */
+size_t ep_phases_decisions(const ep_snet *net, const ep_phases *phases, size_t n, const size_t *row, ep_decision *out);
+/* The phases of n domains' only row (n_row = 1), with their multipliers. Memory from `s`. */
+ep_status ep_tree_phases(const ep_tree *t, size_t n, ep_domain *const *d, ep_phases *out, ep_scratch *s);
 
 ep_status ep_step_init(ep_step *e, const ep_tree *t, ep_scratch *s);
 ep_status ep_step_run(ep_step *e, ep_scratch *s);

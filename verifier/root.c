@@ -99,14 +99,15 @@ ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_ascent_opt *
   if (!row || !dom || !margin || !lin) goto done;
   uint32_t *group = row + r->spec.n_row;
   ep_crown_opt copt = {.rule = EP_RELAX_ADAPTIVE, .is_interval_only = method == EP_ROOT_IBP, .pool = run->pool};
+  bool has_slopes = method == EP_ROOT_ALPHA || method == EP_ROOT_ROWS;
   if (method == EP_ROOT_ALPHA)
     EP_GOTO(ep_alpha_bounds(r->plan, &copt, opt, &r->bounds, &r->relax, &r->arena, s));
-  else
+  else if (!has_slopes)
     EP_GOTO(ep_crown_run(r->plan, &copt, &r->bounds, &r->relax, &r->arena, s));
   EP_GOTO(ep_plan_refine(r->plan, &r->bounds, s));
   size_t n = open_rows(r, row, group);
   for (size_t i = 0; i < n; i++) dom[i] = 0;
-  if (method == EP_ROOT_ALPHA) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
+  if (has_slopes) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
   EP_GOTO(ep_spec_margins(&r->spec, r->plan, &r->relax, &r->bounds, n, row, dom, alpha, NULL, 0, NULL, margin, lin, s));
   settle_rows(r, n, row, margin);
 done:

@@ -7,7 +7,13 @@
 #include "verifier/engine.h"
 #include "verifier/spec.h"
 
-typedef enum ep_root_method { EP_ROOT_IBP, EP_ROOT_FORWARD, EP_ROOT_CROWN, EP_ROOT_ALPHA } ep_root_method;
+typedef enum ep_root_method {
+  EP_ROOT_IBP,
+  EP_ROOT_FORWARD,
+  EP_ROOT_CROWN,
+  EP_ROOT_ALPHA,
+  EP_ROOT_ROWS /* the spec rows alone, optimised over the bounds and lines there are */
+} ep_root_method;
 
 typedef struct ep_root {
   ep_run *run;
@@ -17,7 +23,7 @@ typedef struct ep_root {
   ep_trace_itv bounds; /* batch 1, certified */
   ep_relax_f64 relax;  /* certified lines for `bounds` */
   double *margin;      /* [n_row] best certified margin so far, -inf at first */
-  ep_snet net;         /* after ALPHA: the search net of these bounds ... */
+  ep_snet net;         /* after ALPHA or ROWS: the search net of these bounds ... */
   float **slopes;      /* ... and the spec rows' optimised slopes, [n_row] of [net.n_u], NULL for rows proved before */
   ep_arena arena;
   ep_scratch mem;

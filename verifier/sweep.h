@@ -1,0 +1,13 @@
+/* The strategy of one box on neurons: optimised bounds, then by turns branch and bound and refinement of the bounds of
+ * intermediate neurons with ever more cases, for as long as refinement closes the gap, and branch and bound to the end.
+ */
+#ifndef EP_VERIFIER_SWEEP_H
+#define EP_VERIFIER_SWEEP_H
+
+#include "verifier/engine.h"
+
+/* Works on every box with open polytopes, for at most budget_s seconds in all (0 = the run's own limit); appends the
+ * phases alpha-crown, refine and bab. *is_stuck: a polytope is beyond this search. */
+ep_status ep_sweep_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck);
+
+#endif
