@@ -36,25 +36,21 @@ static ep_status mark_ancestors(make *m) {
   return EP_OK;
 }
 
-/* Do only dense matrices read v? */
-static bool only_dense_readers(const make *m, ep_vid v) {
+/* Do only affine nodes read v? Then elements of no use can leave it. */
+static bool only_affine_readers(const make *m, ep_vid v) {
   if (v == m->net->from) return false;
   for (uint32_t k = 0; k < m->g->n_node; k++) {
     const ep_node *nd = &m->g->node[k];
-    if (!m->is_anc[nd->out]) continue;
+    if (!m->is_anc[nd->out] || nd->low.cls == EP_AFFINE) continue;
     for (uint32_t j = 0; j < nd->n_in; j++)
-      if (nd->in[j] == v && (nd->low.cls != EP_AFFINE || nd->low.is.affine.A[j].kind != EP_LINOP_DENSE)) return false;
+      if (nd->in[j] == v) return false;
   }
   return true;
 }
 
-static bool only_dense_terms(const make *m, ep_vid v) {
+static bool is_affine(const make *m, ep_vid v) {
   uint32_t k = m->g->val[v].producer;
-  if (k == UINT32_MAX || m->g->node[k].low.cls != EP_AFFINE) return false;
-  const ep_affine *a = &m->g->node[k].low.is.affine;
-  for (uint32_t j = 0; j < a->n_terms; j++)
-    if (a->A[j].kind != EP_LINOP_DENSE) return false;
-  return true;
+  return k != UINT32_MAX && m->g->node[k].low.cls == EP_AFFINE;
 }
 
 /* Inputs with room come in, the others are numbers. */
@@ -63,7 +59,7 @@ static ep_status reduce_input(make *m) {
   ep_vid v = m->g->input;
   uint32_t n = m->g->val[v].n;
   const double *lo = m->bounds->lo[v], *hi = m->bounds->hi[v];
-  bool may = only_dense_readers(m, v);
+  bool may = only_affine_readers(m, v);
   net->x_at = EP_SCRATCH(m->s, uint32_t, n + 1);
   net->x_lo = EP_SCRATCH(m->s, float, n + 1);
   net->x_hi = EP_SCRATCH(m->s, float, n + 1);
@@ -85,7 +81,7 @@ static ep_status reduce_relu(make *m, uint32_t k, ep_snet_layer *l) {
   ep_vid z = nd->in[0], y = nd->out;
   uint32_t n = m->g->val[z].n, n_live = 0;
   const double *lo = m->bounds->lo[z], *hi = m->bounds->hi[z];
-  bool may = m->n_reader[z] == 1 && only_dense_terms(m, z) && only_dense_readers(m, y);
+  bool may = m->n_reader[z] == 1 && is_affine(m, z) && only_affine_readers(m, y);
   uint32_t *live = EP_SCRATCH(m->s, uint32_t, n + 1), *at = EP_SCRATCH(m->s, uint32_t, n + 1);
   float *stable = EP_SCRATCH(m->s, float, n + 1);
   if (!live || !at || !stable) return EP_E_NOMEM;
@@ -136,6 +132,31 @@ static ep_status list_unstable(make *m, ep_snet_layer *l) {
   return EP_OK;
 }
 
+/* A node that hands its only input on as it is. */
+static bool is_alias(const ep_node *nd) {
+  return nd->low.cls == EP_AFFINE && nd->n_in == 1 && nd->low.is.affine.A[0].kind == EP_LINOP_ID;
+}
+
+static void take_live(make *m, ep_vid v, ep_vid like) {
+  m->live[v] = m->live[like];
+  m->net->val_n[v] = m->net->val_n[like];
+}
+
+/* What left a ReLU's output leaves the reshapes behind it ... */
+static void reduce_alias(make *m, const ep_node *nd) {
+  if (nd->in[0] != m->g->input && m->live[nd->in[0]] && only_affine_readers(m, nd->out))
+    take_live(m, nd->out, nd->in[0]);
+}
+
+/* ... and what left a pre-activation leaves the terms of its sum. */
+static void reduce_terms(make *m, const ep_node *nd) {
+  for (uint32_t j = 0; nd->low.cls == EP_AFFINE && m->live[nd->out] && j < nd->n_in; j++) {
+    ep_vid v = nd->in[j];
+    if (nd->low.is.affine.A[j].kind == EP_LINOP_ID && !m->live[v] && m->n_reader[v] == 1 && is_affine(m, v))
+      take_live(m, v, nd->out);
+  }
+}
+
 static ep_status reduce_layers(make *m) {
   ep_snet *net = m->net;
   const ep_graph *g = m->g;
@@ -143,43 +164,34 @@ static ep_status reduce_layers(make *m) {
   net->u = EP_SCRATCH(m->s, ep_unstable, net->plan->n_relu + 1);
   if (!net->layer || !net->u) return EP_E_NOMEM;
   for (uint32_t k = 0; k < g->n_node; k++) {
-    if (!m->is_anc[g->node[k].out] || !net->plan->is_relu[k]) continue;
+    if (!m->is_anc[g->node[k].out]) continue;
+    if (is_alias(&g->node[k])) reduce_alias(m, &g->node[k]);
+    if (!net->plan->is_relu[k]) continue;
     ep_snet_layer *l = &net->layer[net->n_layer++];
     EP_TRY(reduce_relu(m, k, l));
     EP_TRY(list_unstable(m, l));
   }
+  for (uint32_t k = g->n_node; k-- > 0;)
+    if (m->is_anc[g->node[k].out]) reduce_terms(m, &g->node[k]);
   return EP_OK;
 }
 
-/* The kept rows and columns of a dense matrix; numbers at fixed inputs join the bias. */
-static ep_status reduce_dense(const make *m, const ep_linop *A, ep_vid in, ep_vid out, float *bias, ep_linop *r) {
+/* The kept rows and columns of one term; numbers at fixed inputs join the bias. */
+static ep_status reduce_term(const make *m, const ep_linop *A, ep_vid in, ep_vid out, float *bias, ep_linop *r) {
   const uint32_t *row = m->live[out], *col = m->live[in];
-  uint32_t n_out = m->net->val_n[out], n_in = m->net->val_n[in];
   *r = *A;
-  if (!row && !col) return EP_OK;
-  float *w = EP_SCRATCH(m->s, float, (size_t)n_out *n_in + 1);
-  if (!w) return EP_E_NOMEM;
-  const double *x = m->bounds->lo[in];
-  for (uint32_t i = 0; i < n_out; i++) {
-    const float *src = A->w32 + (size_t)(row ? row[i] : i) * A->n_in;
-    for (uint32_t j = 0; j < n_in; j++) w[(size_t)i * n_in + j] = src[col ? col[j] : j];
-    if (in != m->g->input || !col) continue;
-    double t = 0;
-    for (uint32_t j = 0, c = 0; j < A->n_in; j++) {
-      if (c < n_in && col[c] == j)
-        c++;
-      else
-        t += (double)src[j] * x[j];
-    }
-    bias[i] += (float)t;
+  if (A->kind == EP_LINOP_ID && row == col) {
+    r->n_in = r->n_out = m->net->val_n[in];
+    return EP_OK;
   }
-  *r = (ep_linop){.kind = EP_LINOP_DENSE,
-                  .n_in = n_in,
-                  .n_out = n_out,
-                  .terms_fwd = n_in,
-                  .terms_bwd = n_out,
-                  .n_w = (size_t)n_out * n_in,
-                  .w32 = w};
+  EP_TRY(ep_linop_restrict_f32(A, m->net->val_n[out], row, m->net->val_n[in], col, m->s, r));
+  if (in != m->g->input || !col) return EP_OK;
+  float *x = EP_SCRATCH(m->s, float, A->n_in + A->n_out + 1u), *y = x ? x + A->n_in : NULL;
+  if (!x) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < A->n_in; i++) x[i] = (float)m->bounds->lo[in][i];
+  for (uint32_t i = 0; i < m->net->n_x; i++) x[m->net->x_at[i]] = 0;
+  EP_TRY(ep_linop_apply_f32(A, 1, x, y, false, m->s));
+  for (uint32_t i = 0; i < m->net->val_n[out]; i++) bias[i] += y[row ? row[i] : i];
   return EP_OK;
 }
 
@@ -193,10 +205,7 @@ static ep_status make_affine(make *m, const ep_node *nd, ep_snet_node *o) {
   for (uint32_t i = 0; i < n; i++) bias[i] = a->bias32 ? a->bias32[row ? row[i] : i] : 0;
   bool has_fixed = false;
   for (uint32_t j = 0; j < a->n_terms; j++) {
-    if (a->A[j].kind == EP_LINOP_DENSE)
-      EP_TRY(reduce_dense(m, &a->A[j], nd->in[j], nd->out, bias, &A[j]));
-    else
-      A[j] = a->A[j];
+    EP_TRY(reduce_term(m, &a->A[j], nd->in[j], nd->out, bias, &A[j]));
     has_fixed |= nd->in[j] == m->g->input && m->live[nd->in[j]];
   }
   o->kind = EP_SNET_AFFINE;

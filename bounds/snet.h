@@ -1,9 +1,9 @@
 /* The network as the search sees it: one box with certified bounds, float32, reduced to what still matters.
  *
  * Neurons that are dead over the box leave the matrices, inputs without room become part of the biases, and every ReLU
- * layer lists its unstable neurons; only those have slopes to optimise and phases to decide. In fully connected parts
- * the unstable neurons come first in their layer, so that the loops over them are contiguous. Convolutions stay as they
- * are. Nothing here is trusted: the certified pass works on the graph itself.
+ * layer lists its unstable neurons; only those have slopes to optimise and phases to decide. Between affine nodes the
+ * unstable neurons come first in their layer, so that the loops over them are contiguous; what is left of a convolution
+ * or a residual sum there is a sparse matrix. Nothing here is trusted: the certified pass works on the graph itself.
  *
  * Values keep the graph's ids. Which buffer holds which value's coefficients (backward) or numbers (forward) is planned
  * once, when the net is made. */

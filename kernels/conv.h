@@ -28,5 +28,10 @@ ep_status ep_conv_backward_f64(const ep_conv_geom *g, const double *w, size_t ro
 /* Adds row `i` (output element i, flat) of conv, or of its transpose, to out[inputs]. */
 void ep_conv_row_f32(const ep_conv_geom *g, bool transpose, const float *w, uint32_t i, float *out);
 void ep_conv_row_f64(const ep_conv_geom *g, bool transpose, const double *w, uint32_t i, double *out);
+/* Lists the same row: input indices (none twice) and weights. Returns how many; room for linop's terms_fwd. */
+size_t ep_conv_entries_f32(const ep_conv_geom *g, bool transpose, const float *w, uint32_t i, uint32_t *at,
+                           float *value);
+size_t ep_conv_entries_f64(const ep_conv_geom *g, bool transpose, const double *w, uint32_t i, uint32_t *at,
+                           double *value);
 
 #endif

@@ -128,24 +128,42 @@ ep_status FN(ep_conv_backward)(const ep_conv_geom *g, const REAL *w, size_t rows
   return is_ok ? EP_OK : EP_E_NOMEM;
 }
 
+/* Where the entries of one row go: added to a dense row, or listed. */
+typedef struct FN(sink) {
+  REAL *dense;
+  uint32_t *at;
+  REAL *value;
+  size_t n;
+} FN(sink);
+
+static inline void FN(put)(FN(sink) * to, size_t at, REAL value) {
+  if (to->dense) {
+    to->dense[at] += value;
+  } else {
+    to->at[to->n] = (uint32_t)at;
+    to->value[to->n] = value;
+  }
+  to->n++;
+}
+
 /* The kernel laid over output pixel i's window. */
-static void FN(forward_row)(const ep_conv_geom *g, const REAL *w, uint32_t i, REAL *out) {
+static void FN(forward_row)(const ep_conv_geom *g, const REAL *w, uint32_t i, FN(sink) * to) {
   uint32_t ci = g->c_in / g->groups, co = g->c_out / g->groups, n_pix = g->h_out * g->w_out;
   uint32_t ch = i / n_pix, oh = i % n_pix / g->w_out, ow = i % n_pix % g->w_out;
-  size_t hw_in = (size_t)g->h_in * g->w_in;
-  out += (size_t)(ch / co) * ci * hw_in;
+  size_t hw_in = (size_t)g->h_in * g->w_in, first = (size_t)(ch / co) * ci * hw_in;
   w += (size_t)ch * ci * g->kh * g->kw;
   for (uint32_t c = 0; c < ci; c++)
     for (uint32_t kh = 0; kh < g->kh; kh++)
       for (uint32_t kw = 0; kw < g->kw; kw++, w++) {
         int64_t h = (int64_t)oh * g->stride_h + (int64_t)kh * g->dil_h - g->pad_top;
         int64_t v = (int64_t)ow * g->stride_w + (int64_t)kw * g->dil_w - g->pad_left;
-        if (h >= 0 && h < g->h_in && v >= 0 && v < g->w_in) out[c * hw_in + (size_t)h * g->w_in + (size_t)v] += *w;
+        if (h >= 0 && h < g->h_in && v >= 0 && v < g->w_in)
+          FN(put)(to, first + c * hw_in + (size_t)h * g->w_in + (size_t)v, *w);
       }
 }
 
 /* All windows that contain image pixel i. */
-static void FN(backward_row)(const ep_conv_geom *g, const REAL *w, uint32_t i, REAL *out) {
+static void FN(backward_row)(const ep_conv_geom *g, const REAL *w, uint32_t i, FN(sink) * to) {
   uint32_t ci = g->c_in / g->groups, co = g->c_out / g->groups, n_pix = g->h_in * g->w_in, taps = g->kh * g->kw;
   uint32_t ch = i / n_pix, ih = i % n_pix / g->w_in, iw = i % n_pix % g->w_in;
   size_t hw = (size_t)g->h_out * g->w_out, first = (size_t)(ch / ci) * co; /* the group's first output channel */
@@ -158,13 +176,23 @@ static void FN(backward_row)(const ep_conv_geom *g, const REAL *w, uint32_t i, R
       v /= g->stride_w;
       if (h >= g->h_out || v >= g->w_out) continue;
       for (size_t c = first; c < first + co; c++)
-        out[c * hw + (size_t)h * g->w_out + (size_t)v] += w[(c * ci + ch % ci) * taps + kh * g->kw + kw];
+        FN(put)(to, c * hw + (size_t)h * g->w_out + (size_t)v, w[(c * ci + ch % ci) * taps + kh * g->kw + kw]);
     }
 }
 
-void FN(ep_conv_row)(const ep_conv_geom *g, bool transpose, const REAL *w, uint32_t i, REAL *out) {
+static size_t FN(conv_row)(const ep_conv_geom *g, bool transpose, const REAL *w, uint32_t i, FN(sink) to) {
   if (transpose)
-    FN(backward_row)(g, w, i, out);
+    FN(backward_row)(g, w, i, &to);
   else
-    FN(forward_row)(g, w, i, out);
+    FN(forward_row)(g, w, i, &to);
+  return to.n;
+}
+
+void FN(ep_conv_row)(const ep_conv_geom *g, bool transpose, const REAL *w, uint32_t i, REAL *out) {
+  FN(conv_row)(g, transpose, w, i, (FN(sink)){.dense = out});
+}
+
+size_t FN(ep_conv_entries)(const ep_conv_geom *g, bool transpose, const REAL *w, uint32_t i, uint32_t *at,
+                           REAL *value) {
+  return FN(conv_row)(g, transpose, w, i, (FN(sink)){.at = at, .value = value});
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/mat.h"
+#include "kernels/transpose.h"
 
 /* Stores weights in all three forms. */
 static ep_status store(ep_arena *arena, ep_linop *A, size_t n, const double *w64, double rel_err) {

@@ -43,6 +43,7 @@ typedef struct ep_linop {
   /* CSR of the transpose, for the backward direction without scatter conflicts: t_row_ptr[n_in+1], t_col[n_w] (output
    * index), t_pos[n_w] (position in w64/w32). */
   const uint32_t *t_row_ptr, *t_col, *t_pos;
+  const float *t_w32;  /* CSR: weights in the transpose's order, or NULL (then by t_pos) */
   ep_conv_geom conv;   /* CONV: geometry of the plain convolution */
   bool conv_transpose; /* CONV: this operator is the transpose of `conv` (ConvTranspose): n_in = c_out*h_out*w_out */
 } ep_linop;
@@ -76,5 +77,11 @@ ep_status ep_linop_apply_t_f64(const ep_linop *A, size_t rows, const double *y, 
  * `accumulate`). Exact copies of the stored weights when not accumulating, except CONV and CSR entries that repeat. */
 void ep_linop_rows_f32(const ep_linop *A, size_t n_idx, const uint32_t *idx, float *out, bool accumulate);
 void ep_linop_rows_f64(const ep_linop *A, size_t n_idx, const uint32_t *idx, double *out, bool accumulate);
+
+/* The part of A at rows row[0..n_row-1] and columns col[0..n_col-1] (ascending or not, none twice; NULL = all, then
+ * n_row = n_out, n_col = n_in): DENSE where that is smaller, else CSR. Float32 weights only: the float64 calls do not
+ * take it. A whole A is shared. Memory from `s`. @sound estimate */
+ep_status ep_linop_restrict_f32(const ep_linop *A, uint32_t n_row, const uint32_t *row, uint32_t n_col,
+                                const uint32_t *col, ep_scratch *s, ep_linop *out);
 
 #endif

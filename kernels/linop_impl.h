@@ -1,9 +1,10 @@
 /* Bodies of the linear operators, included by linop.c once per precision. REAL, FN(name), GEMM and WEIGHTS(A) are set
  * there. */
 
-/* Sparse rows times `rows` dense vectors: y_i (+)= sum_k w[pos(k)] * x[col[k]], pos NULL = in order. For many vectors a
- * block of BLOCK of them is turned to x^T, so that each index loaded serves a whole SIMD register of vectors. */
-enum { FN(BLOCK) = 64 / sizeof(REAL) };
+/* Sparse rows times `rows` dense vectors: y_i (+)= sum_k w[pos(k)] * x[col[k]], pos NULL = in order. For
+ * several vectors a block of BLOCK (or half as many) of them is turned to x^T, so that each index loaded serves SIMD
+ * registers of vectors. */
+enum { FN(BLOCK) = 128 / sizeof(REAL) };
 
 static void FN(csr_one)(size_t n_out, const uint32_t *row_ptr, const uint32_t *col, const uint32_t *pos, const REAL *w,
                         const REAL *x, REAL *y, bool accumulate) {
@@ -17,55 +18,75 @@ static void FN(csr_one)(size_t n_out, const uint32_t *row_ptr, const uint32_t *c
   }
 }
 
-/* x[B x n] -> xt[n x B] and back, in tiles of B x B: whole cache lines on both sides, however far apart rows lie. */
-static void FN(turn)(size_t n, const REAL *restrict x, REAL *restrict xt) {
-  enum { B = FN(BLOCK) };
-  for (size_t j0 = 0; j0 < n; j0 += B) {
-    size_t m = n - j0 < B ? n - j0 : B;
-    for (size_t b = 0; b < B; b++)
-      for (size_t j = 0; j < m; j++) xt[(j0 + j) * B + b] = x[b * n + j0 + j];
+/* x[have x n] -> xt[n x b]; missing vectors are zeros. */
+static void FN(turn)(size_t b, size_t have, size_t n, const REAL *x, REAL *restrict xt) {
+  FN(ep_transpose)(have, n, x, n, xt, b);
+  for (size_t j = 0; j < n && have < b; j++)
+    for (size_t i = have; i < b; i++) xt[j * b + i] = 0;
+}
+
+/* y[have x n] (+)= tile^T at columns j0 .. j0+m-1. */
+static void FN(turn_back)(size_t b, size_t have, size_t n, size_t j0, size_t m, const REAL *tile, REAL *y,
+                          bool accumulate) {
+  REAL own[FN(BLOCK) * FN(BLOCK)];
+  if (!accumulate) {
+    FN(ep_transpose)(m, have, tile, b, y + j0, n);
+    return;
   }
+  FN(ep_transpose)(m, have, tile, b, own, b);
+  for (size_t i = 0; i < have; i++)
+    for (size_t j = 0; j < m; j++) y[i * n + j0 + j] += own[i * b + j];
 }
 
-static void FN(turn_back)(size_t n, size_t j0, size_t m, const REAL *restrict tile, REAL *restrict y, bool accumulate) {
-  enum { B = FN(BLOCK) };
-  for (size_t b = 0; b < B; b++)
-    for (size_t j = 0; j < m; j++) {
-      REAL *to = y + b * n + j0 + j;
-      *to = tile[j * B + b] + (accumulate ? *to : 0);
-    }
-}
+/* One SIMD register (or two halves of one, or four quarters) of vectors. */
+typedef REAL FN(lane) __attribute__((vector_size(64)));
 
-static void FN(csr_block)(size_t n_out, const uint32_t *row_ptr, const uint32_t *col, const uint32_t *pos,
-                          const REAL *w, const REAL *xt, REAL *y, bool accumulate) {
-  enum { B = FN(BLOCK) };
-  REAL tile[B * B];
-  for (size_t i0 = 0; i0 < n_out; i0 += B) {
-    size_t m = n_out - i0 < B ? n_out - i0 : B;
+/* `have` <= b vectors at once, b = BLOCK or BLOCK/2: two lanes or one. Two hide the latency of the sums. */
+static inline __attribute__((always_inline)) void FN(csr_block)(const size_t b, size_t have, size_t n_out,
+                                                                const uint32_t *row_ptr, const uint32_t *col,
+                                                                const uint32_t *pos, const REAL *w, const REAL *xt,
+                                                                REAL *y, bool accumulate) {
+  enum { LANE = FN(BLOCK) / 2 };
+  REAL tile[FN(BLOCK) * FN(BLOCK)];
+  for (size_t i0 = 0; i0 < n_out; i0 += b) {
+    size_t m = n_out - i0 < b ? n_out - i0 : b;
     for (size_t i = 0; i < m; i++) {
-      REAL t[B] = {0};
+      FN(lane) t0 = {0}, t1 = {0}, x0, x1;
       for (uint32_t k = row_ptr[i0 + i]; k < row_ptr[i0 + i + 1]; k++) {
-        const REAL v = w[pos ? pos[k] : k], *restrict xk = xt + (size_t)col[k] * B;
-#pragma omp simd
-        for (int b = 0; b < B; b++) t[b] += v * xk[b];
+        const REAL v = w[pos ? pos[k] : k], *xk = xt + (size_t)col[k] * b;
+        memcpy(&x0, xk, sizeof x0);
+        t0 += v * x0;
+        if (b == LANE) continue;
+        memcpy(&x1, xk + LANE, sizeof x1);
+        t1 += v * x1;
       }
-      memcpy(tile + i * B, t, sizeof t);
+      memcpy(tile + i * b, &t0, sizeof t0);
+      if (b > LANE) memcpy(tile + i * b + LANE, &t1, sizeof t1);
     }
-    FN(turn_back)(n_out, i0, m, tile, y, accumulate);
+    FN(turn_back)(b, have, n_out, i0, m, tile, y, accumulate);
   }
 }
 
 static ep_status FN(csr)(size_t n_out, size_t n_in, const uint32_t *row_ptr, const uint32_t *col, const uint32_t *pos,
                          const REAL *w, size_t rows, const REAL *x, REAL *y, bool accumulate, ep_scratch *s) {
-  enum { B = FN(BLOCK) };
+  enum { B = FN(BLOCK), HALF = B / 2, FEW = 3 };
   size_t r = 0;
-  if (rows >= B) {
+  if (rows > FEW) {
     ep_scratch_mark m = ep_scratch_save(s);
-    REAL *xt = EP_SCRATCH(s, REAL, n_in * B);
-    if (!xt) return EP_E_NOMEM;
-    for (; r + B <= rows; r += B) {
-      FN(turn)(n_in, x + r * n_in, xt);
-      FN(csr_block)(n_out, row_ptr, col, pos, w, xt, y + r * n_out, accumulate);
+    REAL *xt = EP_SCRATCH(s, REAL, n_in * B + 1), *tile = EP_SCRATCH(s, REAL, (size_t)B * B);
+    if (!xt || !tile) return EP_E_NOMEM;
+    for (size_t have; rows - r > FEW; r += have) {
+      const REAL *xr = x + r * n_in;
+      REAL *yr = y + r * n_out;
+      if (rows - r > HALF) {
+        have = rows - r < B ? rows - r : B;
+        FN(turn)(B, have, n_in, xr, xt);
+        FN(csr_block)(B, have, n_out, row_ptr, col, pos, w, xt, yr, accumulate);
+      } else {
+        have = rows - r;
+        FN(turn)(HALF, have, n_in, xr, xt);
+        FN(csr_block)(HALF, have, n_out, row_ptr, col, pos, w, xt, yr, accumulate);
+      }
     }
     ep_scratch_restore(s, m);
   }
@@ -157,6 +178,8 @@ ep_status FN(ep_linop_apply_t)(const ep_linop *A, size_t rows, const REAL *y, RE
     GEMM(false, false, rows, ni, no, 1, y, no, w, ni, accumulate ? 1 : 0, x, ni);
     return EP_OK;
   case EP_LINOP_CSR:
+    if (sizeof(REAL) == sizeof(float) && A->t_w32)
+      return FN(csr)(ni, no, A->t_row_ptr, A->t_col, NULL, (const void *)A->t_w32, rows, y, x, accumulate, s);
     return FN(csr)(ni, no, A->t_row_ptr, A->t_col, A->t_pos, w, rows, y, x, accumulate, s);
   case EP_LINOP_CONV:
     return A->conv_transpose ? FN(ep_conv_forward)(&A->conv, w, rows, y, x, accumulate, s)

@@ -6,9 +6,11 @@
 #include "verifier/refine.h"
 
 enum { FIRST_LEAVES = 16, LEAVES_GROWTH = 4, MAX_LEAVES = 4096 };
-static const double MIN_TURN_S = 0.5;    /* of branch and bound before the bounds are refined */
-static const double MIN_GAIN = 0.05;     /* share of the gap that a refinement must close to be worth another */
-static const double REFINE_SHARE = 0.25; /* of the time left, for one refinement */
+static const double MIN_TURN_S = 0.5; /* of branch and bound before the bounds are refined */
+/* Shares of the gap: a refinement that closes less is the last; one that closes more makes a long search wait. */
+static const double MIN_GAIN = 0.05, GOOD_GAIN = 0.5;
+static const double GOOD_TURN = 0.2;    /* of the refinement's time, for the search after a good one */
+static const double REFINE_SHARE = 0.4; /* of the time left, for one refinement */
 
 enum { ALPHA, REFINE, BAB, N_PHASE };
 
@@ -77,9 +79,12 @@ static ep_status refine(turn *t) {
   w->phase[REFINE].domains += stats.domains;
   double worst = ep_root_worst(t->root);
   end(w, REFINE, t0, worst);
-  bool is_worth = stats.domains && !stats.is_cut_short && worst - before > MIN_GAIN * fabs(before);
-  t->leaves = is_worth && t->leaves < MAX_LEAVES ? t->leaves * LEAVES_GROWTH : 0;
-  t->budget_s = fmax(MIN_TURN_S, ep_time_s() - t0);
+  double gain = (worst - before) / (fabs(before) + 1e-300), spent = ep_time_s() - t0;
+  if (!stats.domains || !(gain > MIN_GAIN) || t->leaves >= MAX_LEAVES)
+    t->leaves = 0;
+  else if (!stats.is_cut_short)
+    t->leaves *= LEAVES_GROWTH;
+  t->budget_s = fmax(MIN_TURN_S, gain > GOOD_GAIN ? GOOD_TURN * spent : spent);
   return EP_OK;
 }
 
