@@ -61,23 +61,23 @@ static bool has_slopes(const ep_plan *p, ep_vid v) {
 
 ep_status ep_alpha_value(const ep_plan *p, ep_vid v, const ep_ascent_opt *opt, ep_trace_itv *bounds,
                          const ep_relax_f64 *relax, ep_pool *pool, ep_scratch *s) {
-  sweep own = {.plan = p, .opt = opt, .relax = relax, .bounds = bounds, .v = v}, *sw = &own;
+  sweep sw = {.plan = p, .opt = opt, .relax = relax, .bounds = bounds, .v = v};
   if (v == p->g->input || !has_slopes(p, v)) return EP_OK;
-  size_t n = p->g->val[sw->v].n * sw->bounds->batch;
+  size_t n = p->g->val[sw.v].n * sw.bounds->batch;
   ep_scratch_mark m = ep_scratch_save(s);
   uint32_t *dom = EP_SCRATCH(s, uint32_t, n + 1), *neuron = EP_SCRATCH(s, uint32_t, n + 1);
   if (!dom || !neuron) return EP_E_NOMEM;
-  sw->n_pair = ep_crown_unstable(p, sw->v, sw->bounds, dom, neuron);
-  sw->dom = dom;
-  sw->neuron = neuron;
-  sw->chunk = chunk_pairs(p);
-  EP_TRY(ep_snet_init(&sw->net, p, sw->bounds, sw->relax, sw->v, s));
-  size_t n_chunk = (sw->n_pair + sw->chunk - 1) / sw->chunk;
+  sw.n_pair = ep_crown_unstable(p, sw.v, sw.bounds, dom, neuron);
+  sw.dom = dom;
+  sw.neuron = neuron;
+  sw.chunk = chunk_pairs(p);
+  EP_TRY(ep_snet_init(&sw.net, p, sw.bounds, sw.relax, sw.v, s));
+  size_t n_chunk = (sw.n_pair + sw.chunk - 1) / sw.chunk;
   ep_status st = EP_OK;
   if (pool && n_chunk > 1)
-    st = ep_pool_run(pool, n_chunk, sweep_chunk, sw);
+    st = ep_pool_run(pool, n_chunk, sweep_chunk, &sw);
   else
-    for (size_t i = 0; i < n_chunk && st == EP_OK; i++) st = sweep_chunk(sw, i, 0, s);
+    for (size_t i = 0; i < n_chunk && st == EP_OK; i++) st = sweep_chunk(&sw, i, 0, s);
   ep_scratch_restore(s, m);
   return st;
 }

@@ -43,7 +43,7 @@ static void load_slopes(work *w) {
       float *dst = w->a->slopes[l] + r * la->n_u;
       const uint8_t *src = w->a->start ? w->a->start[r] : NULL;
       if (src) src += la->first;
-      for (uint32_t i = 0; i < la->n_u; i++) dst[i] = src ? (float)src[i] * (1.0f / 255) : la->sl[i];
+      for (uint32_t i = 0; i < la->n_u; i++) dst[i] = src ? ep_slope_unpack(src[i]) : la->sl[i];
     }
   }
 }
@@ -317,12 +317,11 @@ static ep_status step(work *w) {
 
 /* The rows that are left, evaluated once more at their best. */
 static ep_status finish(work *w) {
-  ep_ascent *a = w->a;
   pack(w);
-  a->n_left = w->n;
+  w->a->n_left = w->n;
   for (size_t r = 0; r < w->n; r++) copy_best(w, r, true);
   if (!w->n) return EP_OK;
-  if (a->keep_cuts) EP_TRY(cut_tables(w));
+  EP_TRY(cut_tables(w));
   return evaluate(w);
 }
 
@@ -344,7 +343,7 @@ ep_status ep_ascent_run(ep_ascent *a, const ep_ascent_opt *opt, ep_scratch *s) {
     w.rate *= opt->decay;
     w.beta_rate *= opt->decay;
   }
-  return finish(&w);
+  return a->keep_left ? finish(&w) : EP_OK;
 }
 
 ep_status ep_ascent_slopes(ep_ascent *a, const ep_ascent_opt *opt, const ep_relax_f64 *relax, ep_scratch *s,

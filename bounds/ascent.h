@@ -32,17 +32,16 @@ typedef struct ep_ascent {
   const ep_phases *phases; /* of the n rows, or NULL; beta: start on entry, that of the best bound on return */
   const float *target;     /* [n] a row whose bound exceeds it is done; NULL = none */
   const uint32_t *group;   /* [n] ascending: rows of a group are done with the first of them; NULL = each its own */
-  bool keep_cuts;          /* fill cut, cut_cst below */
+  bool keep_left;          /* evaluate the rows left at their best: fills the tables below */
   /* Results, the caller's. */
   float *best;   /* [n] best bound found. @sound estimate */
   float **alpha; /* [n] of [n_u]: slopes of the best bound */
   bool *is_done; /* [n] */
-  /* Results, from the scratch given to ep_ascent_run: the rows that are not done, as evaluated at their best. */
+  /* With keep_left, from the scratch given to ep_ascent_run: the rows that are not done, as evaluated at their best. */
   size_t n_left;
-  uint32_t *left;           /* [n_left] places in the tables below, ascending */
-  uint32_t *id;             /* [places] row each place holds */
+  uint32_t *id;             /* [n_left] row each place of the tables below holds, ascending */
   float **slopes, **coef_u; /* [n_layer] of [n_left x n_u] */
-  float **cut, **cut_cst;   /* [n_layer] as in ep_spass, NULL without keep_cuts */
+  float **cut, **cut_cst;   /* [n_layer] as in ep_spass */
   float *lin;               /* [n_left x n_x] */
 } ep_ascent;
 
@@ -61,5 +60,9 @@ ep_status ep_alpha_bounds(const ep_plan *plan, const ep_crown_opt *crown, const 
 /* The step of ep_alpha_bounds for pre-activation `v`, whose ancestors have their lines in `relax`. @sound outward */
 ep_status ep_alpha_value(const ep_plan *plan, ep_vid v, const ep_ascent_opt *opt, ep_trace_itv *bounds,
                          const ep_relax_f64 *relax, ep_pool *pool, ep_scratch *s);
+
+/* Slopes in [0,1] as domains store them and `start` takes them. */
+static inline uint8_t ep_slope_pack(float a) { return (uint8_t)(a * 255 + 0.5f); }
+static inline float ep_slope_unpack(uint8_t a) { return (float)a * (1.0f / 255); }
 
 #endif

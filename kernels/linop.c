@@ -93,6 +93,27 @@ ep_status ep_linop_dense(ep_arena *arena, uint32_t n_out, uint32_t n_in, const d
   return store(arena, out, n, w64, rel_err);
 }
 
+uint32_t ep_csr_transpose(uint32_t n_out, uint32_t n_in, const uint32_t *row_ptr, const uint32_t *col,
+                          uint32_t *t_row_ptr, uint32_t *t_col, uint32_t *t_pos) {
+  uint32_t most = 0;
+  memset(t_row_ptr, 0, (n_in + 2u) * sizeof *t_row_ptr);
+  for (uint32_t k = 0; k < row_ptr[n_out]; k++) {
+    assert(col[k] < n_in);
+    t_row_ptr[col[k] + 2]++;
+  }
+  for (uint32_t j = 0; j < n_in; j++) {
+    if (t_row_ptr[j + 2] > most) most = t_row_ptr[j + 2];
+    t_row_ptr[j + 2] += t_row_ptr[j + 1];
+  }
+  for (uint32_t i = 0; i < n_out; i++)
+    for (uint32_t k = row_ptr[i]; k < row_ptr[i + 1]; k++) {
+      uint32_t at = t_row_ptr[col[k] + 1]++;
+      t_col[at] = i;
+      t_pos[at] = k;
+    }
+  return most;
+}
+
 ep_status ep_linop_csr(ep_arena *arena, uint32_t n_out, uint32_t n_in, const uint32_t *row_ptr, const uint32_t *col,
                        const double *w64, double rel_err, ep_linop *out) {
   uint32_t nnz = row_ptr[n_out];
@@ -103,24 +124,12 @@ ep_status ep_linop_csr(ep_arena *arena, uint32_t n_out, uint32_t n_in, const uin
   if (!rp || !c || !tp || !tc || !pos) return EP_E_NOMEM;
   memcpy(rp, row_ptr, (n_out + 1u) * sizeof *rp);
   memcpy(c, col, nnz * sizeof *c);
-  for (uint32_t k = 0; k < nnz; k++) {
-    assert(col[k] < n_in);
-    tp[col[k] + 2]++;
-  }
-  for (uint32_t j = 0; j < n_in; j++) {
-    if (tp[j + 2] > out->terms_bwd) out->terms_bwd = tp[j + 2];
-    tp[j + 2] += tp[j + 1];
-  }
   assert(rp[0] == 0);
   for (uint32_t i = 0; i < n_out; i++) {
     assert(rp[i] <= rp[i + 1]);
     if (rp[i + 1] - rp[i] > out->terms_fwd) out->terms_fwd = rp[i + 1] - rp[i];
-    for (uint32_t k = rp[i]; k < rp[i + 1]; k++) {
-      uint32_t at = tp[col[k] + 1]++;
-      tc[at] = i;
-      pos[at] = k;
-    }
   }
+  out->terms_bwd = ep_csr_transpose(n_out, n_in, rp, c, tp, tc, pos);
   out->row_ptr = rp;
   out->col = c;
   out->t_row_ptr = tp;

@@ -43,7 +43,7 @@ typedef struct ep_linop {
   /* CSR of the transpose, for the backward direction without scatter conflicts: t_row_ptr[n_in+1], t_col[n_w] (output
    * index), t_pos[n_w] (position in w64/w32). */
   const uint32_t *t_row_ptr, *t_col, *t_pos;
-  const float *t_w32;  /* CSR: weights in the transpose's order, or NULL (then by t_pos) */
+  const float *t_w32;  /* CSR: w32 in the transpose's order, or NULL (then by t_pos) */
   ep_conv_geom conv;   /* CONV: geometry of the plain convolution */
   bool conv_transpose; /* CONV: this operator is the transpose of `conv` (ConvTranspose): n_in = c_out*h_out*w_out */
 } ep_linop;
@@ -77,6 +77,11 @@ ep_status ep_linop_apply_t_f64(const ep_linop *A, size_t rows, const double *y, 
  * `accumulate`). Exact copies of the stored weights when not accumulating, except CONV and CSR entries that repeat. */
 void ep_linop_rows_f32(const ep_linop *A, size_t n_idx, const uint32_t *idx, float *out, bool accumulate);
 void ep_linop_rows_f64(const ep_linop *A, size_t n_idx, const uint32_t *idx, double *out, bool accumulate);
+
+/* The transpose of n_out sparse rows as t_row_ptr[n_in+1] (room for n_in+2), t_col, t_pos above. Returns the most
+ * entries of a column. */
+uint32_t ep_csr_transpose(uint32_t n_out, uint32_t n_in, const uint32_t *row_ptr, const uint32_t *col,
+                          uint32_t *t_row_ptr, uint32_t *t_col, uint32_t *t_pos);
 
 /* The part of A at rows row[0..n_row-1] and columns col[0..n_col-1] (ascending or not, none twice; NULL = all, then
  * n_row = n_out, n_col = n_in): DENSE where that is smaller, else CSR. Float32 weights only: the float64 calls do not

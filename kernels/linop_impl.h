@@ -73,8 +73,8 @@ static ep_status FN(csr)(size_t n_out, size_t n_in, const uint32_t *row_ptr, con
   size_t r = 0;
   if (rows > FEW) {
     ep_scratch_mark m = ep_scratch_save(s);
-    REAL *xt = EP_SCRATCH(s, REAL, n_in * B + 1), *tile = EP_SCRATCH(s, REAL, (size_t)B * B);
-    if (!xt || !tile) return EP_E_NOMEM;
+    REAL *xt = EP_SCRATCH(s, REAL, n_in * B + 1);
+    if (!xt) return EP_E_NOMEM;
     for (size_t have; rows - r > FEW; r += have) {
       const REAL *xr = x + r * n_in;
       REAL *yr = y + r * n_out;

@@ -71,23 +71,15 @@ static ep_status dense(const restriction *c, ep_scratch *s, ep_linop *out) {
 }
 
 static ep_status transpose(ep_linop *out, ep_scratch *s) {
-  uint32_t *tp = EP_SCRATCH(s, uint32_t, out->n_in + 2u), *tc = EP_SCRATCH(s, uint32_t, out->n_w + 1);
+  uint32_t *tp = EP_SCRATCH(s, uint32_t, out->n_in + 2u), *tc = EP_SCRATCH(s, uint32_t, 2 * out->n_w + 1);
   float *w = EP_SCRATCH(s, float, out->n_w + 1);
   if (!tp || !tc || !w) return EP_E_NOMEM;
-  memset(tp, 0, (out->n_in + 2u) * sizeof *tp);
-  for (size_t k = 0; k < out->n_w; k++) tp[out->col[k] + 2]++;
-  for (uint32_t j = 0; j < out->n_in; j++) {
-    if (tp[j + 2] > out->terms_bwd) out->terms_bwd = tp[j + 2];
-    tp[j + 2] += tp[j + 1];
-  }
-  for (uint32_t i = 0; i < out->n_out; i++)
-    for (uint32_t k = out->row_ptr[i]; k < out->row_ptr[i + 1]; k++) {
-      uint32_t to = tp[out->col[k] + 1]++;
-      tc[to] = i;
-      w[to] = out->w32[k];
-    }
+  uint32_t *pos = tc + out->n_w;
+  out->terms_bwd = ep_csr_transpose(out->n_out, out->n_in, out->row_ptr, out->col, tp, tc, pos);
+  for (size_t k = 0; k < out->n_w; k++) w[k] = out->w32[pos[k]];
   out->t_row_ptr = tp;
   out->t_col = tc;
+  out->t_pos = pos;
   out->t_w32 = w;
   return EP_OK;
 }

@@ -89,7 +89,7 @@ static ep_status push_root(search *b) {
   if (!d) return EP_E_NOMEM;
   for (uint32_t j = 0; j < t->n_row; j++) {
     const float *a = t->root->slopes[t->row_id[j]];
-    for (size_t i = 0; i < n_u; i++) d->slope[j * n_u + i] = a ? (uint8_t)(a[i] * 255 + 0.5f) : 128;
+    for (size_t i = 0; i < n_u; i++) d->slope[j * n_u + i] = a ? ep_slope_pack(a[i]) : 128;
   }
   return ep_queue_push(b->run->ctx, &b->queue, d);
 }

@@ -67,6 +67,12 @@ uint32_t ep_run_n_open(const ep_run *run) {
   return n;
 }
 
+bool ep_run_is_box_open(const ep_run *run, uint32_t box) {
+  for (uint32_t p = 0; p < run->q->box[box].n_poly; p++)
+    if (!ep_run_is_proved(run, box, p)) return true;
+  return false;
+}
+
 void ep_run_phase(ep_run *run, const ep_phase *phase) {
   ep_result *r = &run->result;
   pthread_mutex_lock(&run->lock); /* the watchdog may be reading the phases so far */

@@ -82,6 +82,7 @@ ep_status ep_run_witness(ep_run *run, uint32_t box, const double *x, ep_scratch 
 void ep_run_mark_proved(ep_run *run, uint32_t box, uint32_t poly);
 bool ep_run_is_proved(const ep_run *run, uint32_t box, uint32_t poly);
 uint32_t ep_run_n_open(const ep_run *run);
+bool ep_run_is_box_open(const ep_run *run, uint32_t box);
 /* Appends to result.phase (silently full after EP_MAX_PHASES). */
 void ep_run_phase(ep_run *run, const ep_phase *phase);
 

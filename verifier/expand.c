@@ -169,7 +169,7 @@ static ep_status batch_ascent(batch *b, ep_scratch *s) {
                           .phases = &b->phases,
                           .target = target,
                           .group = group,
-                          .keep_cuts = true,
+                          .keep_left = true,
                           .best = target + n,
                           .alpha = alphas,
                           .is_done = is_done};
@@ -271,7 +271,7 @@ static ep_domain *store(const batch *b, size_t i) {
     size_t r = i * t->n_row + j;
     const float *a = b->ascent.alpha[r];
     uint8_t *slope = d->slope + j * n_u;
-    for (size_t k = 0; k < n_u; k++) slope[k] = (uint8_t)(a[k] * 255 + 0.5f);
+    for (size_t k = 0; k < n_u; k++) slope[k] = ep_slope_pack(a[k]);
     if (n_dec) memcpy(d->beta + j * n_dec, b->phases.beta + b->phases.ptr[r * stride], n_dec * sizeof(float));
   }
   return d;

@@ -82,7 +82,7 @@ static ep_status push_roots(layer *y) {
     d->seed = i;
     for (uint32_t l = 0; l < y->net.n_layer; l++)
       for (uint32_t k = 0; k < y->net.layer[l].n_u; k++)
-        d->slope[y->net.layer[l].first + k] = (uint8_t)(y->net.layer[l].sl[k] * 255 + 0.5f);
+        d->slope[y->net.layer[l].first + k] = ep_slope_pack(y->net.layer[l].sl[k]);
     EP_TRY(ep_queue_push(ctx_of(y), &y->leaf[i], d));
   }
   return EP_OK;
@@ -160,7 +160,7 @@ static ep_status certify_chunk(void *arg, size_t index, unsigned worker, ep_scra
     row[i] = i;
     n_dec += d[i]->n_dec;
     alpha[i] = slopes + i * n_u;
-    for (size_t k = 0; k < n_u; k++) slopes[i * n_u + k] = (float)d[i]->slope[k] * (1.0f / 255);
+    for (size_t k = 0; k < n_u; k++) slopes[i * n_u + k] = ep_slope_unpack(d[i]->slope[k]);
   }
   ep_phases phases;
   ep_decision *dec = EP_SCRATCH(s, ep_decision, n_dec + 1);

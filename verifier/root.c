@@ -104,7 +104,7 @@ ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_ascent_opt *
     EP_GOTO(ep_alpha_bounds(r->plan, &copt, opt, &r->bounds, &r->relax, &r->arena, s));
   else if (!has_slopes)
     EP_GOTO(ep_crown_run(r->plan, &copt, &r->bounds, &r->relax, &r->arena, s));
-  EP_GOTO(ep_plan_refine(r->plan, &r->bounds, s));
+  if (method != EP_ROOT_ROWS) EP_GOTO(ep_plan_refine(r->plan, &r->bounds, s));
   size_t n = open_rows(r, row, group);
   for (size_t i = 0; i < n; i++) dom[i] = 0;
   if (has_slopes) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
@@ -126,12 +126,6 @@ double ep_root_worst(const ep_root *r) {
   return worst;
 }
 
-static bool box_is_open(const ep_run *run, uint32_t box) {
-  for (uint32_t p = 0; p < run->q->box[box].n_poly; p++)
-    if (!ep_run_is_proved(run, box, p)) return true;
-  return false;
-}
-
 ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name) {
   double t0 = ep_time_s();
   uint32_t open = ep_run_n_open(run);
@@ -141,7 +135,7 @@ ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name) {
   opt.iterations = (uint32_t)run->cfg->iterations;
   ep_status st = EP_OK;
   for (uint32_t i = 0; i < run->q->n_box && st == EP_OK; i++) {
-    if (!box_is_open(run, i)) continue;
+    if (!ep_run_is_box_open(run, i)) continue;
     ep_root *root;
     st = ep_root_create(run, i, &root);
     if (st != EP_OK) break;

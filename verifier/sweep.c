@@ -108,28 +108,21 @@ static ep_status solve(turn *t) {
   return EP_OK;
 }
 
-static bool is_open(const ep_run *run, uint32_t box) {
-  for (uint32_t p = 0; p < run->q->box[box].n_poly; p++)
-    if (!ep_run_is_proved(run, box, p)) return true;
-  return false;
-}
-
 ep_status ep_sweep_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
   sweep w = {.run = run, .deadline_s = budget_s > 0 ? ep_time_s() + budget_s : 0, .n_open = ep_run_n_open(run)};
   static const char *const name[N_PHASE] = {"alpha-crown", "refine", "bab"};
   for (int i = 0; i < N_PHASE; i++) w.phase[i] = (ep_phase){.name = name[i], .worst_bound = NAN};
   ep_status st = EP_OK;
   for (uint32_t i = 0; i < run->q->n_box && st == EP_OK && !w.is_sat; i++) {
-    if (!is_open(run, i)) continue;
+    if (!ep_run_is_box_open(run, i)) continue;
     if (is_out_of_time(&w)) break;
     turn t = {.w = &w};
     st = ep_root_create(run, i, &t.root);
     if (st == EP_OK) st = solve(&t);
     ep_root_destroy(t.root);
   }
-  for (int i = 0; i < N_PHASE; i++) {
+  for (int i = 0; i < N_PHASE; i++)
     if (w.phase[i].domains) ep_run_phase(run, &w.phase[i]);
-  }
   *is_sat = w.is_sat;
   *is_stuck = w.is_stuck;
   return st;

@@ -4,35 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "kernels/linop.h"
-#include "kernels/rng.h"
 #include "kernels/transpose.h"
-
-typedef struct bench {
-  ep_ctx *ctx;
-  ep_arena arena;
-  ep_scratch scratch;
-  ep_rng rng;
-} bench;
-
-static int setup(void **state) {
-  static bench b; /* one at a time, per test */
-  b.ctx = ep_ctx_create();
-  assert_non_null(b.ctx);
-  ep_arena_init(&b.arena, b.ctx);
-  ep_scratch_init(&b.scratch, b.ctx);
-  ep_rng_seed(&b.rng, 7);
-  *state = &b;
-  return 0;
-}
-static int teardown(void **state) {
-  bench *b = *state;
-  ep_arena_clear(&b->arena);
-  ep_scratch_clear(&b->scratch);
-  assert_int_equal(ep_ctx_memory_used(b->ctx), 0);
-  ep_ctx_destroy(b->ctx);
-  return 0;
-}
+#include "tests/support/linop_bench.h"
 
 static double *numbers(bench *b, size_t n) {
   double *w = EP_ARENA(&b->arena, double, n + 1);
