@@ -26,15 +26,17 @@ static ep_status sweep_chunk(void *arg, size_t index, unsigned worker, ep_scratc
   ep_status st = EP_E_NOMEM;
   uint32_t *neuron = EP_SCRATCH(s, uint32_t, rows);
   int8_t *sign = EP_SCRATCH(s, int8_t, rows);
+  uint32_t *group = EP_SCRATCH(s, uint32_t, rows);
   float *target = EP_SCRATCH(s, float, rows);
   double **alpha;
-  if (!neuron || !sign || !target) goto done;
+  if (!neuron || !sign || !group || !target) goto done;
   for (size_t i = 0; i < rows; i++) {
+    group[i] = (uint32_t)(i / 2);
     neuron[i] = sw->neuron[at + i / 2];
     sign[i] = i % 2 ? -1 : 1;
     target[i] = 0; /* beyond it the neuron is stable: nothing left to gain */
   }
-  ep_ascent a = {.net = &sw->net, .n = rows, .neuron = neuron, .sign = sign, .target = target};
+  ep_ascent a = {.net = &sw->net, .n = rows, .neuron = neuron, .sign = sign, .target = target, .group = group};
   EP_GOTO(ep_ascent_slopes(&a, sw->opt, sw->relax, s, &alpha));
   EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha, NULL, sw->bounds, s));
 done:
@@ -50,7 +52,7 @@ static size_t chunk_pairs(const ep_plan *p) {
   return pairs < 16 ? 16 : pairs > 128 ? 128 : pairs;
 }
 
-/* Does any nonlinear node come before v, so that slopes matter? */
+/* Does a ReLU come before v, so that there are slopes to optimise? */
 static bool has_slopes(const ep_plan *p, ep_vid v) {
   for (uint32_t k = 0; k < p->g->n_node; k++) {
     if (p->g->node[k].out == v) return false;
@@ -62,7 +64,7 @@ static bool has_slopes(const ep_plan *p, ep_vid v) {
 ep_status ep_alpha_value(const ep_plan *p, ep_vid v, const ep_ascent_opt *opt, ep_trace_itv *bounds,
                          const ep_relax_f64 *relax, ep_pool *pool, ep_scratch *s) {
   sweep sw = {.plan = p, .opt = opt, .relax = relax, .bounds = bounds, .v = v};
-  if (v == p->g->input || !has_slopes(p, v)) return EP_OK;
+  if (!has_slopes(p, v)) return EP_OK;
   size_t n = p->g->val[sw.v].n * sw.bounds->batch;
   ep_scratch_mark m = ep_scratch_save(s);
   uint32_t *dom = EP_SCRATCH(s, uint32_t, n + 1), *neuron = EP_SCRATCH(s, uint32_t, n + 1);
@@ -86,19 +88,22 @@ ep_status ep_alpha_bounds(const ep_plan *p, const ep_crown_opt *crown, const ep_
                           ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s) {
   const ep_graph *g = p->g;
   assert(b->batch == 1);
-  EP_TRY(ep_crown_run(p, crown, b, relax, arena, s));
   ep_scratch_mark m = ep_scratch_save(s);
   ep_status st = EP_E_NOMEM;
   bool *is_done = EP_SCRATCH(s, bool, g->n_val);
   if (!is_done) goto done;
   memset(is_done, 0, g->n_val * sizeof(bool));
+  is_done[g->input] = true;
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
     for (uint32_t j = 0; j < nd->n_in && nd->low.cls != EP_AFFINE; j++) {
       ep_vid v = nd->in[j];
       if (is_done[v]) continue;
       is_done[v] = true;
-      EP_GOTO(ep_alpha_value(p, v, opt, b, relax, crown->pool, s));
+      if (has_slopes(p, v))
+        EP_GOTO(ep_alpha_value(p, v, opt, b, relax, crown->pool, s));
+      else
+        EP_GOTO(ep_crown_value(p, crown, v, b, relax, s));
     }
     EP_GOTO(ep_crown_node(p, k, crown->rule, b, relax, arena, s));
   }

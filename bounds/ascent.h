@@ -53,8 +53,8 @@ ep_status ep_ascent_run(ep_ascent *a, const ep_ascent_opt *opt, ep_scratch *s);
 ep_status ep_ascent_slopes(ep_ascent *a, const ep_ascent_opt *opt, const ep_relax_f64 *relax, ep_scratch *s,
                            double ***out);
 
-/* Optimised bounds of all layers of one box (batch 1): like ep_crown_run, then for each pre-activation in order the
- * still unstable neurons' own lower and upper rows are optimised and certified. @sound outward */
+/* Optimised bounds of all layers of one box (batch 1): like ep_crown_run, but the lower and upper rows of each
+ * pre-activation's unstable neurons are optimised before they are certified. @sound outward */
 ep_status ep_alpha_bounds(const ep_plan *plan, const ep_crown_opt *crown, const ep_ascent_opt *opt,
                           ep_trace_itv *bounds, ep_relax_f64 *relax, ep_arena *arena, ep_scratch *s);
 /* The step of ep_alpha_bounds for pre-activation `v`, whose ancestors have their lines in `relax`. @sound outward */

@@ -144,8 +144,8 @@ uint32_t ep_crown_unstable(const ep_plan *p, ep_vid v, const ep_trace_itv *b, ui
   return n_pair;
 }
 
-static ep_status refine_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep_trace_itv *b,
-                              const ep_relax_f64 *relax, ep_scratch *s) {
+ep_status ep_crown_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep_trace_itv *b,
+                         const ep_relax_f64 *relax, ep_scratch *s) {
   size_t n = p->g->val[v].n;
   ep_scratch_mark m = ep_scratch_save(s);
   uint32_t *dom = EP_SCRATCH(s, uint32_t, b->batch * n + 1), *neuron = EP_SCRATCH(s, uint32_t, b->batch * n + 1);
@@ -245,7 +245,7 @@ ep_status ep_crown_run(const ep_plan *p, const ep_crown_opt *opt, ep_trace_itv *
     for (uint32_t j = 0; j < nd->n_in && st == EP_OK && nd->low.cls != EP_AFFINE && !opt->is_interval_only; j++) {
       if (is_refined[nd->in[j]]) continue;
       is_refined[nd->in[j]] = true;
-      st = refine_value(p, opt, nd->in[j], b, relax, s);
+      st = ep_crown_value(p, opt, nd->in[j], b, relax, s);
     }
     if (st == EP_OK) st = ep_crown_node(p, k, opt->rule, b, relax, arena, s);
   }

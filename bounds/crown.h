@@ -23,6 +23,10 @@ ep_status ep_crown_table(const ep_plan *plan, size_t batch, ep_scratch *s, ep_tr
  * live in `arena`. @sound outward */
 ep_status ep_crown_run(const ep_plan *plan, const ep_crown_opt *opt, ep_trace_itv *bounds, ep_relax_f64 *relax,
                        ep_arena *arena, ep_scratch *s);
+/* The step of ep_crown_run for pre-activation `v`, whose ancestors have their lines in `relax`: bounds its still
+ * nonlinear neurons again. @sound outward */
+ep_status ep_crown_value(const ep_plan *plan, const ep_crown_opt *opt, ep_vid v, ep_trace_itv *bounds,
+                         const ep_relax_f64 *relax, ep_scratch *s);
 /* Certified bounds of the pre-activation `v` again with given per-row slopes: rows 2i and 2i+1 are the lower and upper
  * row of pair i = (dom[i], neuron[i]); improves bounds in place. alpha as in ep_backward_f64, or NULL; influence
  * as in ep_crown_opt for this value, or NULL.

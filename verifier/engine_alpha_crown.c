@@ -3,4 +3,4 @@
 
 ep_status ep_engine_alpha_crown_run(ep_run *run);
 
-ep_status ep_engine_alpha_crown_run(ep_run *run) { return ep_root_sweep(run, EP_ROOT_ALPHA, "alpha-crown"); }
+ep_status ep_engine_alpha_crown_run(ep_run *run) { return ep_root_sweep(run, EP_ROOT_ALPHA, "alpha-crown", NULL); }

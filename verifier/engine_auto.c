@@ -1,6 +1,6 @@
 /* Engine `auto`: escalates from cheap to dear: a quick attack, intervals, one CROWN pass, a fuller attack, optimised
- * bounds, then branch and bound. Inputs are split when few of them are free, neurons when the network is ReLU; with
- * both possible a short probe of each decides, and the loser gets another turn with growing budgets. */
+ * bounds, then branch and bound. Inputs are split when few of them are free and a box is cheap to bound (the CROWN pass
+ * tells), neurons when the network is ReLU; with both possible each gets turns with growing budgets. */
 #include <math.h>
 
 #include "verifier/attack.h"
@@ -62,38 +62,50 @@ static ep_status split_inputs(ep_run *run, double budget_s, double *volume_left)
 
 static bool is_over(const ep_run *run, bool is_sat) { return is_sat || !ep_run_n_open(run); }
 
-/* Branch and bound with a budget that grows while neither way finishes. */
-static ep_status search(ep_run *run) {
+/* Can the time left pay for as many boxes as splitting few inputs takes (4 to the number of inputs, 1024 from five on)? */
+static bool is_split_affordable(const ep_run *run, uint32_t n_free, double box_s) {
+  double deadline = ep_ctx_deadline(run->ctx), left = deadline > 0 ? deadline - ep_time_s() : INFINITY;
+  return n_free <= 24 && box_s * pow(4, n_free < 5 ? n_free : 5) <= left;
+}
+
+/* Branch and bound with a budget that grows while neither way finishes; box_s = what bounding one box once takes. */
+static ep_status search(ep_run *run, double box_s, ep_root_keep *keep) {
   uint32_t n_free = free_inputs(run->q);
-  bool may_bab = only_relu(run->g), may_split = n_free <= 24 || !may_bab, is_sat = false, is_stuck = false;
+  bool may_bab = only_relu(run->g), is_sat = false, is_stuck = false;
   double volume, budget = n_free <= 6 ? 8 : 2;
   if (!may_bab) return split_inputs(run, 0, &volume);
-  if (!may_split) {
-    EP_TRY(ep_sweep_neurons(run, 0, &is_sat, &is_stuck));
-    return EP_OK;
-  }
+  if (!is_split_affordable(run, n_free, box_s)) return ep_sweep_neurons(run, 0, keep, &is_sat, &is_stuck);
   bool split_first = n_free <= 8;
   for (int turn = 0; !ep_ctx_should_stop(run->ctx); turn++) {
     bool do_split = (turn % 2 == 0) == split_first;
     if (do_split)
       EP_TRY(split_inputs(run, budget, &volume));
     else if (!is_stuck)
-      EP_TRY(ep_sweep_neurons(run, budget, &is_sat, &is_stuck));
+      EP_TRY(ep_sweep_neurons(run, budget, keep, &is_sat, &is_stuck));
     if (is_over(run, is_sat) || run->result.has_witness) return EP_OK;
     if (turn % 2) budget *= 3;
   }
   return EP_E_STOPPED;
 }
 
-ep_status ep_engine_auto_run(ep_run *run) {
+static ep_status escalate(ep_run *run, ep_root_keep *keep) {
   bool is_sat = false;
   EP_TRY(attack(run, 32, 10, 1, &is_sat));
   if (is_over(run, is_sat)) return EP_OK;
   EP_TRY(ep_engine_ibp_run(run));
   if (is_over(run, is_sat)) return EP_OK;
-  EP_TRY(ep_root_sweep(run, EP_ROOT_CROWN, "crown"));
+  double t0 = ep_time_s();
+  EP_TRY(ep_root_sweep(run, EP_ROOT_CROWN, "crown", keep));
   if (is_over(run, is_sat)) return EP_OK;
+  double box_s = (ep_time_s() - t0) / run->q->n_box;
   EP_TRY(attack(run, (uint32_t)run->cfg->restarts * 4, (uint32_t)run->cfg->steps, 3, &is_sat));
   if (is_over(run, is_sat)) return EP_OK;
-  return search(run);
+  return search(run, box_s, keep);
+}
+
+ep_status ep_engine_auto_run(ep_run *run) {
+  ep_root_keep keep = {0};
+  ep_status st = escalate(run, &keep);
+  ep_root_destroy(keep.root);
+  return st;
 }

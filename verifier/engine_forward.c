@@ -3,4 +3,4 @@
 
 ep_status ep_engine_forward_run(ep_run *run);
 
-ep_status ep_engine_forward_run(ep_run *run) { return ep_root_sweep(run, EP_ROOT_FORWARD, "forward"); }
+ep_status ep_engine_forward_run(ep_run *run) { return ep_root_sweep(run, EP_ROOT_FORWARD, "forward", NULL); }

@@ -45,6 +45,20 @@ void ep_root_destroy(ep_root *r) {
   ep_free(ctx, r);
 }
 
+ep_status ep_root_open(ep_run *run, uint32_t box, ep_root_keep *keep, ep_root **out) {
+  if (!keep || !keep->root || keep->root->box != box) return ep_root_create(run, box, out);
+  *out = keep->root;
+  keep->root = NULL;
+  return EP_OK;
+}
+
+void ep_root_close(ep_root *r, ep_root_keep *keep) {
+  if (r && keep && r->run->q->n_box == 1)
+    keep->root = r;
+  else
+    ep_root_destroy(r);
+}
+
 /* Rows of open polytopes. */
 static size_t open_rows(const ep_root *r, uint32_t *row, uint32_t *group) {
   size_t n = 0;
@@ -108,6 +122,7 @@ ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_ascent_opt *
   size_t n = open_rows(r, row, group);
   for (size_t i = 0; i < n; i++) dom[i] = 0;
   if (has_slopes) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
+  r->has_slopes = has_slopes;
   EP_GOTO(ep_spec_margins(&r->spec, r->plan, &r->relax, &r->bounds, n, row, dom, alpha, NULL, 0, NULL, margin, lin, s));
   settle_rows(r, n, row, margin);
 done:
@@ -126,7 +141,7 @@ double ep_root_worst(const ep_root *r) {
   return worst;
 }
 
-ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name) {
+ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name, ep_root_keep *keep) {
   double t0 = ep_time_s();
   uint32_t open = ep_run_n_open(run);
   ep_phase ph = {.name = name, .worst_bound = INFINITY};
@@ -137,13 +152,13 @@ ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name) {
   for (uint32_t i = 0; i < run->q->n_box && st == EP_OK; i++) {
     if (!ep_run_is_box_open(run, i)) continue;
     ep_root *root;
-    st = ep_root_create(run, i, &root);
+    st = ep_root_open(run, i, keep, &root);
     if (st != EP_OK) break;
     st = ep_root_bound(root, method, &opt);
     ph.domains++;
     atomic_store(&run->progress.domains, ph.domains);
     if (st == EP_OK) ph.worst_bound = fmin(ph.worst_bound, ep_root_worst(root));
-    ep_root_destroy(root);
+    ep_root_close(root, keep);
   }
   ph.seconds = ep_time_s() - t0;
   ph.proved = open - ep_run_n_open(run);

@@ -26,7 +26,6 @@ typedef struct sweep {
 typedef struct turn {
   sweep *w;
   ep_root *root;
-  uint32_t leaves; /* of the next refinement, 0 = none */
   double budget_s; /* of the next search */
 } turn;
 
@@ -56,13 +55,13 @@ static ep_status search(turn *t) {
   double t0 = ep_time_s();
   ep_bab_opt opt = ep_bab_default(w->run);
   ep_bab_stats stats;
-  opt.deadline_s = least(w->deadline_s, t->leaves ? t0 + t->budget_s : 0);
+  opt.deadline_s = least(w->deadline_s, t->root->leaves ? t0 + t->budget_s : 0);
   begin(w, BAB);
   ep_status st = ep_bab_run(t->root, &opt, &stats, &w->is_sat);
   w->phase[BAB].domains += stats.domains;
   if (st == EP_OK && !w->is_sat && !is_over(t) && stats.stuck && !stats.open) {
     w->is_stuck = true;
-    t->leaves = 0;
+    t->root->leaves = 0;
   }
   end(w, BAB, t0, stats.worst_margin);
   return st;
@@ -71,7 +70,7 @@ static ep_status search(turn *t) {
 static ep_status refine(turn *t) {
   sweep *w = t->w;
   double t0 = ep_time_s(), before = ep_root_worst(t->root), limit = least(w->deadline_s, ep_ctx_deadline(w->run->ctx));
-  ep_refine_opt opt = {.leaves = t->leaves, .deadline_s = limit > 0 ? t0 + REFINE_SHARE * (limit - t0) : 0};
+  ep_refine_opt opt = {.leaves = t->root->leaves, .deadline_s = limit > 0 ? t0 + REFINE_SHARE * (limit - t0) : 0};
   ep_refine_stats stats;
   begin(w, REFINE);
   EP_TRY(ep_refine_bounds(t->root, &opt, &stats));
@@ -80,35 +79,44 @@ static ep_status refine(turn *t) {
   double worst = ep_root_worst(t->root);
   end(w, REFINE, t0, worst);
   double gain = (worst - before) / (fabs(before) + 1e-300), spent = ep_time_s() - t0;
-  if (!stats.domains || !(gain > MIN_GAIN) || t->leaves >= MAX_LEAVES)
-    t->leaves = 0;
+  if (!stats.domains || !(gain > MIN_GAIN) || t->root->leaves >= MAX_LEAVES)
+    t->root->leaves = 0;
   else if (!stats.is_cut_short)
-    t->leaves *= LEAVES_GROWTH;
+    t->root->leaves *= LEAVES_GROWTH;
   t->budget_s = fmax(MIN_TURN_S, gain > GOOD_GAIN ? GOOD_TURN * spent : spent);
   return EP_OK;
 }
 
 static bool is_out_of_time(const sweep *w) { return w->deadline_s > 0 && ep_time_s() > w->deadline_s; }
 
-static ep_status solve(turn *t) {
+/* The root's bounds; their time does not count against the budget. */
+static ep_status start(turn *t) {
   sweep *w = t->w;
   double t0 = ep_time_s();
   begin(w, ALPHA);
   EP_TRY(optimise(t, EP_ROOT_ALPHA));
   w->phase[ALPHA].domains++;
   end(w, ALPHA, t0, ep_root_worst(t->root));
-  t->leaves = ep_refine_applies(t->root) ? FIRST_LEAVES : 0;
+  t->root->leaves = ep_refine_applies(t->root) ? FIRST_LEAVES : 0;
   t->budget_s = fmax(MIN_TURN_S, ep_time_s() - t0);
+  if (w->deadline_s > 0) w->deadline_s += ep_time_s() - t0;
+  return EP_OK;
+}
+
+static ep_status solve(turn *t) {
+  sweep *w = t->w;
+  t->budget_s = MIN_TURN_S;
+  if (!t->root->has_slopes) EP_TRY(start(t));
   while (!is_over(t) && !is_out_of_time(w)) {
-    bool is_last = !t->leaves;
+    bool is_last = !t->root->leaves;
     EP_TRY(search(t));
     if (is_last || is_over(t) || is_out_of_time(w)) break;
-    if (t->leaves) EP_TRY(refine(t));
+    if (t->root->leaves) EP_TRY(refine(t));
   }
   return EP_OK;
 }
 
-ep_status ep_sweep_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
+ep_status ep_sweep_neurons(ep_run *run, double budget_s, ep_root_keep *keep, bool *is_sat, bool *is_stuck) {
   sweep w = {.run = run, .deadline_s = budget_s > 0 ? ep_time_s() + budget_s : 0, .n_open = ep_run_n_open(run)};
   static const char *const name[N_PHASE] = {"alpha-crown", "refine", "bab"};
   for (int i = 0; i < N_PHASE; i++) w.phase[i] = (ep_phase){.name = name[i], .worst_bound = NAN};
@@ -117,9 +125,9 @@ ep_status ep_sweep_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_
     if (!ep_run_is_box_open(run, i)) continue;
     if (is_out_of_time(&w)) break;
     turn t = {.w = &w};
-    st = ep_root_create(run, i, &t.root);
+    st = ep_root_open(run, i, keep, &t.root);
     if (st == EP_OK) st = solve(&t);
-    ep_root_destroy(t.root);
+    ep_root_close(t.root, keep);
   }
   for (int i = 0; i < N_PHASE; i++)
     if (w.phase[i].domains) ep_run_phase(run, &w.phase[i]);

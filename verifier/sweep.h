@@ -4,10 +4,11 @@
 #ifndef EP_VERIFIER_SWEEP_H
 #define EP_VERIFIER_SWEEP_H
 
-#include "verifier/engine.h"
+#include "verifier/root.h"
 
-/* Works on every box with open polytopes, for at most budget_s seconds in all (0 = the run's own limit); appends the
- * phases alpha-crown, refine and bab. *is_stuck: a polytope is beyond this search. */
-ep_status ep_sweep_neurons(ep_run *run, double budget_s, bool *is_sat, bool *is_stuck);
+/* Works on every box with open polytopes, for at most budget_s seconds beside the root bounds (0 = the run's own limit);
+ * appends the phases alpha-crown, refine and bab. `keep` as in ep_root_open: a later call goes on from the bounds of an
+ * earlier one. *is_stuck: a polytope is beyond this search. */
+ep_status ep_sweep_neurons(ep_run *run, double budget_s, ep_root_keep *keep, bool *is_sat, bool *is_stuck);
 
 #endif
