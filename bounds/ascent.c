@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/mat.h"
+
 ep_ascent_opt ep_ascent_default(void) {
   return (ep_ascent_opt){.iterations = 20, .rate = 0.1f, .beta_rate = 0.5f, .decay = 0.98f};
 }
@@ -21,6 +23,9 @@ typedef struct work {
   uint32_t *seed;                     /* [places] */
   float rate, beta_rate, c1, c2;      /* this step's rates and bias corrections */
   size_t n_new;                       /* rows done since the batch was last packed */
+  /* Decisions at `from`: rows as dense seeds [n x n_from], multipliers' moments and best ones [n x n_own], and the
+   * decided neurons' own rows, per term of the affine node [n_own x n_in]. */
+  float *own_coef, *own_m, *own_v, *best_own, **own_row;
 } work;
 
 static ep_status tables(work *w, float ***out, bool zero) {
@@ -63,6 +68,83 @@ static ep_status cut_tables(work *w) {
   return EP_OK;
 }
 
+/* ---- decisions at `from` itself ---- */
+
+static float *numbers(const work *w, ep_vid v) { return w->num[w->net->num_buf[v]]; }
+
+static const ep_snet_node *last_node(const ep_snet *net) { return &net->node[net->n_node - 1]; }
+
+static ep_status own_init(work *w) {
+  ep_ascent *a = w->a;
+  if (!a->n_own) return EP_OK;
+  assert(!a->seed && w->net->n_node && last_node(w->net)->kind == EP_SNET_AFFINE);
+  const ep_snet_node *o = last_node(w->net);
+  size_t n = a->n * a->n_own, n_from = w->net->val_n[w->net->from];
+  w->own_coef = EP_SCRATCH(w->s, float, a->n *n_from + 1);
+  w->own_m = EP_SCRATCH(w->s, float, 3 * n + 1);
+  w->own_row = EP_SCRATCH(w->s, float *, o->n_in + 1);
+  if (!w->own_coef || !w->own_m || !w->own_row) return EP_E_NOMEM;
+  w->own_v = w->own_m + n;
+  w->best_own = w->own_v + n;
+  memset(w->own_m, 0, 2 * n * sizeof(float));
+  memcpy(w->best_own, a->own_beta, n * sizeof(float));
+  for (uint32_t j = 0; j < o->n_in; j++) {
+    w->own_row[j] = EP_SCRATCH(w->s, float, a->n_own * w->net->val_n[o->in[j]] + 1);
+    if (!w->own_row[j]) return EP_E_NOMEM;
+    ep_linop_rows_f32(&o->A[j], a->n_own, a->own, w->own_row[j], false);
+  }
+  return EP_OK;
+}
+
+/* The rows as they stand: seeds less the multiples of the decided inequalities. */
+static void own_seeds(const work *w) {
+  const ep_ascent *a = w->a;
+  size_t n = w->net->val_n[w->net->from];
+  for (size_t r = 0; r < w->n; r++) {
+    uint32_t id = a->id[r];
+    float *c = w->own_coef + id * n;
+    if (a->coef)
+      memcpy(c, a->coef + id * n, n * sizeof *c);
+    else
+      memset(c, 0, n * sizeof *c);
+    if (!a->coef) c[a->neuron[id]] = a->sign[id];
+    for (size_t i = 0; i < a->n_own; i++) {
+      float beta = a->own_beta[id * a->n_own + i];
+      c[a->own[i]] += a->own_is_active[i] ? -beta : beta;
+    }
+  }
+}
+
+static float adam(const work *w, float g, float *m, float *v) {
+  *m = 0.9f * *m + 0.1f * g;
+  *v = 0.999f * *v + 0.001f * g * g;
+  return *m * w->c1 / (sqrtf(*v * w->c2) + 1e-8f);
+}
+
+/* Steps the multipliers by the decided neurons' values at the minimising corners; their scale is that of the rows,
+ * which are units. */
+static ep_status own_step(work *w) {
+  const ep_ascent *a = w->a;
+  const ep_snet_node *o = last_node(w->net);
+  ep_scratch_mark mark = ep_scratch_save(w->s);
+  float *z = EP_SCRATCH(w->s, float, w->n * a->n_own + 1);
+  if (!z) return EP_E_NOMEM;
+  for (size_t i = 0; i < w->n * a->n_own; i++) z[i] = o->bias ? o->bias[a->own[i % a->n_own]] : 0;
+  for (uint32_t j = 0; j < o->n_in; j++) {
+    size_t k = w->net->val_n[o->in[j]];
+    ep_sgemm(false, true, w->n, a->n_own, k, 1, numbers(w, o->in[j]), k, w->own_row[j], k, 1, z, a->n_own);
+  }
+  for (size_t r = 0; r < w->n; r++)
+    for (size_t i = 0; i < a->n_own && !a->is_done[a->id[r]]; i++) {
+      size_t e = a->id[r] * a->n_own + i;
+      float g = z[r * a->n_own + i];
+      float t = a->own_beta[e] + w->beta_rate * adam(w, a->own_is_active[i] ? -g : g, w->own_m + e, w->own_v + e);
+      a->own_beta[e] = t > 0 ? t : 0;
+    }
+  ep_scratch_restore(w->s, mark);
+  return EP_OK;
+}
+
 /* ---- evaluation ---- */
 
 /* The slopes and multipliers of place r, to where its best ones are kept, or from there. */
@@ -73,6 +155,10 @@ static void copy_best(const work *w, size_t r, bool back) {
     const ep_snet_layer *la = &w->net->layer[l];
     float *own = a->slopes[l] + r * la->n_u, *best = a->alpha[id] + la->first;
     memcpy(back ? own : best, back ? best : own, la->n_u * sizeof *own);
+  }
+  if (a->n_own) {
+    float *own = a->own_beta + id * a->n_own, *best = w->best_own + id * a->n_own;
+    memcpy(back ? own : best, back ? best : own, a->n_own * sizeof *own);
   }
   if (!a->phases) return;
   const uint32_t *ptr = a->phases->ptr + (size_t)id * (w->net->n_layer + 1);
@@ -112,6 +198,7 @@ static ep_status init(work *w) {
     w->num[i] = EP_SCRATCH(w->s, float, a->n * net->num_size[i] + 1);
     if (!w->num[i]) return EP_E_NOMEM;
   }
+  EP_TRY(own_init(w));
   for (size_t r = 0; r < a->n; r++) copy_best(w, r, false);
   return EP_OK;
 }
@@ -139,11 +226,12 @@ static void settle(work *w) {
 static ep_status evaluate(work *w) {
   ep_ascent *a = w->a;
   for (size_t r = 0; r < w->n; r++) w->seed[r] = a->seed ? a->seed[a->id[r]] : a->id[r];
+  if (a->n_own) own_seeds(w);
   ep_spass p = {.net = w->net,
                 .n = w->n,
                 .seed = w->seed,
-                .coef = a->coef,
-                .neuron = a->neuron,
+                .coef = a->n_own ? w->own_coef : a->coef,
+                .neuron = a->n_own ? NULL : a->neuron,
                 .sign = a->sign,
                 .coef_x = a->coef_x,
                 .alpha = a->slopes,
@@ -182,8 +270,6 @@ static void pack(work *w) {
 }
 
 /* ---- one step: the minimising corners, forward through the chosen lines ---- */
-
-static float *numbers(const work *w, ep_vid v) { return w->num[w->net->num_buf[v]]; }
 
 static ep_status affine(work *w, const ep_snet_node *o) {
   if (o->is_moved_fwd && !o->bias) return EP_OK;
@@ -227,11 +313,9 @@ static void decided(const work *w, uint32_t layer, size_t r, const float *z, con
     }
     decided_z[e - ptr[0]] = z[i];
     if (w->a->is_done[id]) continue;
-    float g = p->is_active[e] ? -z[i] : z[i];
-    w->beta_m[e] = 0.9f * w->beta_m[e] + 0.1f * g;
-    w->beta_v[e] = 0.999f * w->beta_v[e] + 0.001f * g * g;
     /* Multipliers live on the scale of the row's coefficient at the neuron. */
-    float t = p->beta[e] + w->beta_rate * fabsf(c[i]) * (w->beta_m[e] * w->c1) / (sqrtf(w->beta_v[e] * w->c2) + 1e-8f);
+    float g = p->is_active[e] ? -z[i] : z[i];
+    float t = p->beta[e] + w->beta_rate * fabsf(c[i]) * adam(w, g, w->beta_m + e, w->beta_v + e);
     p->beta[e] = t > 0 ? t : 0;
   }
 }
@@ -310,17 +394,17 @@ static ep_status step(work *w) {
     else
       EP_TRY(planes(w, o));
   }
-  return EP_OK;
+  return w->a->n_own ? own_step(w) : EP_OK;
 }
 
 /* ---- the ascent ---- */
 
-/* The rows that are left, evaluated once more at their best. */
+/* The rows that are left go back to their best, and are evaluated there once more for those who read the tables. */
 static ep_status finish(work *w) {
   pack(w);
   w->a->n_left = w->n;
   for (size_t r = 0; r < w->n; r++) copy_best(w, r, true);
-  if (!w->n) return EP_OK;
+  if (!w->n || !w->a->keep_left) return EP_OK;
   EP_TRY(cut_tables(w));
   return evaluate(w);
 }
@@ -343,7 +427,7 @@ ep_status ep_ascent_run(ep_ascent *a, const ep_ascent_opt *opt, ep_scratch *s) {
     w.rate *= opt->decay;
     w.beta_rate *= opt->decay;
   }
-  return a->keep_left ? finish(&w) : EP_OK;
+  return finish(&w);
 }
 
 ep_status ep_ascent_slopes(ep_ascent *a, const ep_ascent_opt *opt, const ep_relax_f64 *relax, ep_scratch *s,

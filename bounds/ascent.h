@@ -32,7 +32,13 @@ typedef struct ep_ascent {
   const ep_phases *phases; /* of the n rows, or NULL; beta: start on entry, that of the best bound on return */
   const float *target;     /* [n] a row whose bound exceeds it is done; NULL = none */
   const uint32_t *group;   /* [n] ascending: rows of a group are done with the first of them; NULL = each its own */
-  bool keep_left;          /* evaluate the rows left at their best: fills the tables below */
+  /* Decisions at `from` itself, the same for all rows (`from` an affine node's value; not together with `seed`): neuron
+   * own[i] is decided own_is_active[i], and own_beta[r*n_own+i] >= 0 times that inequality is subtracted from row r. */
+  size_t n_own;
+  const uint32_t *own;
+  const bool *own_is_active;
+  float *own_beta; /* start on entry, that of the best bound on return */
+  bool keep_left;  /* evaluate the rows left at their best: fills the tables below */
   /* Results, the caller's. */
   float *best;   /* [n] best bound found. @sound estimate */
   float **alpha; /* [n] of [n_u]: slopes of the best bound */

@@ -2,8 +2,10 @@
 
 #include <math.h>
 
-#include "verifier/expand.h"
+#include "verifier/divide.h"
 
+/* Domains after which a search that applies is divided instead of continued. */
+enum { DIVIDE_AFTER = 256 };
 enum { STEPS = 4 }; /* of one round; fixed, so that the search does not depend on the number of threads */
 
 /* One polytope's search. */
@@ -14,8 +16,8 @@ typedef struct search {
   ep_bab_stats *stats;
   ep_step *step; /* [STEPS] */
   ep_queue queue;
-  uint64_t serial, n_stuck;
-  size_t max_parents; /* of one step: so many that coefficients stay near the cache */
+  uint64_t serial, n_stuck, divide_at; /* domains, 0 = never */
+  size_t max_parents;                  /* of one step: so many that coefficients stay near the cache */
 } search;
 
 static ep_status run_step(void *arg, size_t index, unsigned worker, ep_scratch *s) {
@@ -66,12 +68,24 @@ static ep_status round_of_steps(search *b, bool *is_sat) {
   return st;
 }
 
+static ep_status divide(search *b, bool *is_sat, bool *is_out) {
+  ep_divide_stats stats;
+  EP_TRY(ep_divide_run(&b->tree, &b->queue, b->opt->deadline_s, &stats, is_sat));
+  b->stats->domains += stats.domains;
+  b->stats->certified += stats.certified;
+  b->stats->open += stats.open;
+  b->n_stuck += stats.stuck;
+  *is_out = stats.open > 0;
+  return EP_OK;
+}
+
 static ep_status explore(search *b, bool *is_sat, bool *is_out) {
   while (b->queue.n && !*is_sat) {
     if (ep_ctx_should_stop(b->run->ctx)) return EP_E_STOPPED;
     *is_out = (b->opt->deadline_s > 0 && ep_time_s() > b->opt->deadline_s) ||
               (b->opt->max_domains && b->stats->domains >= b->opt->max_domains);
     if (*is_out) return EP_OK;
+    if (b->divide_at && b->stats->domains >= b->divide_at) return divide(b, is_sat, is_out);
     atomic_store(&b->run->progress.domains, b->stats->domains);
     atomic_store(&b->run->progress.open, b->queue.n);
     atomic_store(&b->run->progress.worst_bound, b->queue.heap[0]->margin);
@@ -102,6 +116,7 @@ static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_s
   if (!b->step) return EP_E_NOMEM;
   for (size_t i = 0; i < STEPS; i++) EP_TRY(ep_step_init(&b->step[i], &b->tree, s));
   b->max_parents = ep_tree_batch(&b->tree);
+  b->divide_at = ep_divide_applies(&b->tree) ? b->stats->domains + DIVIDE_AFTER : 0;
   return EP_OK;
 }
 

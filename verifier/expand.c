@@ -1,10 +1,12 @@
 #include "verifier/expand.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
-enum { PER_RULE = 8, MAX_CANDIDATES = 2 * PER_RULE, PROBE_ROWS = 256 };
+enum { PER_RULE = 8, MAX_CANDIDATES = 2 * PER_RULE, PROBE_ROWS = 256, LEAF_ITERATIONS = 300 };
+static const float LEAF_DECAY = 0.985f;
 
 /* The children of one step and their rows: child i's are i*n_row .. (i+1)*n_row-1. */
 typedef struct batch {
@@ -141,7 +143,7 @@ static ep_status batch_phases(batch *b, ep_scratch *s) {
   return EP_OK;
 }
 
-static ep_status batch_ascent(batch *b, ep_scratch *s) {
+static ep_status batch_ascent(batch *b, const ep_ascent_opt *opt, ep_scratch *s) {
   const ep_tree *t = b->t;
   size_t n = b->n * t->n_row, n_u = t->net->n_u;
   const uint8_t **start = EP_SCRATCH(s, const uint8_t *, n + 1);
@@ -173,7 +175,7 @@ static ep_status batch_ascent(batch *b, ep_scratch *s) {
                           .best = target + n,
                           .alpha = alphas,
                           .is_done = is_done};
-  return ep_ascent_run(&b->ascent, &t->ascent, s);
+  return ep_ascent_run(&b->ascent, opt, s);
 }
 
 static void find_best_rows(batch *b) {
@@ -256,6 +258,47 @@ done:
   return st;
 }
 
+static ep_status batch_init(batch *b, ep_scratch *s) {
+  b->best_row = EP_SCRATCH(s, size_t, b->n + 1);
+  b->margin = EP_SCRATCH(s, double, b->n + 1);
+  b->is_closed = EP_SCRATCH(s, bool, b->n + 1);
+  b->open = EP_SCRATCH(s, ep_domain *, b->n + 1);
+  return b->best_row && b->margin && b->is_closed && b->open ? EP_OK : EP_E_NOMEM;
+}
+
+/* Nothing is left to decide: what remains is a linear programme. */
+static bool is_leaf(const batch *b, size_t i) { return b->t->root && n_dec_of(b, i) >= b->t->net->n_u; }
+
+/* Leaves that are open still get the time that their programme's multipliers need. */
+static ep_status finish_leaves(batch *b, ep_scratch *s) {
+  ep_ascent_opt opt = b->t->ascent;
+  opt.iterations = LEAF_ITERATIONS;
+  opt.decay = LEAF_DECAY;
+  ep_scratch_mark m = ep_scratch_save(s);
+  batch l = {.t = b->t};
+  size_t *at = EP_SCRATCH(s, size_t, b->n + 1);
+  ep_status st = EP_E_NOMEM;
+  l.from = EP_SCRATCH(s, const ep_domain *, b->n + 1);
+  l.extra = EP_SCRATCH(s, uint32_t, b->n + 1);
+  if (!at || !l.from || !l.extra) goto done;
+  for (size_t i = 0; i < b->n; i++) {
+    if (b->is_closed[i] || !is_leaf(b, i)) continue;
+    at[l.n] = i;
+    l.from[l.n] = b->from[i];
+    l.extra[l.n++] = b->extra[i];
+  }
+  st = EP_OK;
+  if (!l.n) goto done;
+  EP_GOTO(batch_init(&l, s));
+  EP_GOTO(batch_ascent(&l, &opt, s));
+  find_best_rows(&l);
+  EP_GOTO(certify(&l, s));
+  for (size_t i = 0; i < l.n; i++) b->is_closed[at[i]] = l.is_closed[i];
+done:
+  ep_scratch_restore(s, m);
+  return st;
+}
+
 /* ---- children that stay open ---- */
 
 static ep_domain *store(const batch *b, size_t i) {
@@ -283,7 +326,7 @@ static ep_status keep_open(ep_step *e, batch *b) {
     e->n_bounded++;
     e->n_certified += b->is_closed[i];
     if (b->is_closed[i]) continue;
-    if (n_dec_of(b, i) >= b->t->net->n_u && b->t->root) {
+    if (is_leaf(b, i)) {
       e->n_stuck++;
       continue;
     }
@@ -375,8 +418,8 @@ static size_t pick(const batch *b, size_t i, size_t place, float *coef, float *s
   }
   for (int pass = 0; pass < 3; pass++) {
     if (pass == 2 && n_cand) break;
-    if (pass == 2) /* every score is zero: any undecided neuron will do */
-      for (uint32_t k = 0; k < net->n_u; k++) score[k] = net->u[k].hi - net->u[k].lo;
+    if (pass == 2) /* every score is zero: any undecided neuron will do, however narrow */
+      for (uint32_t k = 0; k < net->n_u; k++) score[k] = net->u[k].hi - net->u[k].lo + FLT_MIN;
     else
       (pass ? ep_branching_find("intercept") : b->t->rule)->score(net->n_u, net->u, coef, score);
     for (uint32_t k = 0; k < d->n_dec; k++) score[d->dec[k] / 2] = 0;
@@ -485,11 +528,7 @@ static ep_status list_children(const ep_step *e, batch *b, ep_scratch *s) {
       b->extra[b->n++] = is_split ? d->branch * 2 + side : UINT32_MAX;
     }
   }
-  b->best_row = EP_SCRATCH(s, size_t, b->n + 1);
-  b->margin = EP_SCRATCH(s, double, b->n + 1);
-  b->is_closed = EP_SCRATCH(s, bool, b->n + 1);
-  b->open = EP_SCRATCH(s, ep_domain *, b->n + 1);
-  return b->best_row && b->margin && b->is_closed && b->open ? EP_OK : EP_E_NOMEM;
+  return batch_init(b, s);
 }
 
 ep_status ep_step_run(ep_step *e, ep_scratch *s) {
@@ -498,9 +537,10 @@ ep_status ep_step_run(ep_step *e, ep_scratch *s) {
   ep_status st;
   size_t *place;
   EP_GOTO(list_children(e, &b, s));
-  EP_GOTO(batch_ascent(&b, s));
+  EP_GOTO(batch_ascent(&b, &b.t->ascent, s));
   find_best_rows(&b);
   EP_GOTO(certify(&b, s));
+  EP_GOTO(finish_leaves(&b, s));
   EP_GOTO(keep_open(e, &b));
   EP_GOTO(find_places(&b, s, &place));
   if (e->tree->root) EP_GOTO(try_corners(e, &b, place, s));

@@ -5,55 +5,8 @@
 
 #include <stdlib.h>
 
-#include "tests/support/nets.h"
+#include "tests/support/rootbox.h"
 #include "verifier/refine.h"
-
-typedef struct fixture {
-  ep_ctx *ctx;
-  ep_graph *g;
-  ep_query *q;
-  ep_config cfg;
-  ep_pool *pool;
-  ep_run run;
-  ep_root *root;
-} fixture;
-
-static void open_box(fixture *f, const net_opt *o, uint64_t seed, double radius, unsigned threads) {
-  double lo[8], hi[8], one = 1;
-  uint32_t y0 = 0;
-  ep_query_builder *b;
-  ep_rng r;
-  ep_rng_seed(&r, seed + 5);
-  memset(f, 0, sizeof *f);
-  f->ctx = ep_ctx_create();
-  assert_int_equal(net_make(f->ctx, seed, o, &f->g), EP_OK);
-  for (uint32_t j = 0; j < o->n_x; j++) {
-    lo[j] = (double)(float)(ep_rng_normal(&r) - radius);
-    hi[j] = lo[j] + (double)(float)(2 * radius);
-  }
-  assert_int_equal(ep_query_builder_create(f->ctx, o->n_x, o->n_y, &b), EP_OK);
-  assert_int_equal(ep_query_builder_box(b, lo, hi), EP_OK);
-  assert_int_equal(ep_query_builder_polytope(b), EP_OK);
-  assert_int_equal(ep_query_builder_row(b, 1, &y0, &one, -1e6, false), EP_OK);
-  assert_int_equal(ep_query_builder_finish(b, "box", &f->q), EP_OK);
-  ep_query_builder_destroy(b);
-  ep_config_default(&f->cfg);
-  assert_int_equal(ep_pool_create(f->ctx, threads, &f->pool), EP_OK);
-  assert_int_equal(ep_run_init(&f->run, f->ctx, f->g, f->q, &f->cfg, f->pool), EP_OK);
-  assert_int_equal(ep_root_create(&f->run, 0, &f->root), EP_OK);
-  ep_ascent_opt ascent = ep_ascent_default();
-  assert_int_equal(ep_root_bound(f->root, EP_ROOT_ALPHA, &ascent), EP_OK);
-}
-
-static void close_box(fixture *f) {
-  ep_root_destroy(f->root);
-  ep_run_clear(&f->run);
-  ep_pool_destroy(f->pool);
-  ep_query_destroy(f->q);
-  ep_graph_destroy(f->g);
-  assert_int_equal(ep_ctx_memory_used(f->ctx), 0);
-  ep_ctx_destroy(f->ctx);
-}
 
 /* Sampled ranges of all pre-activations on a grid that includes the faces. */
 static void sample_ranges(const fixture *f, double **lo, double **hi) {
@@ -100,7 +53,7 @@ static double sum_of_widths(const fixture *f) {
 static widths refine_one(const net_opt *o, uint64_t seed, uint32_t leaves, unsigned threads) {
   fixture f;
   double *lo[16], *hi[16];
-  open_box(&f, o, seed, 0.8, threads);
+  open_box(&f, o, seed, 0.8, -1e6, threads);
   const ep_plan *p = f.root->plan;
   widths w = {.alpha = sum_of_widths(&f)};
   ep_refine_opt opt = {.leaves = leaves};
@@ -168,7 +121,7 @@ static void threads_do_not_matter(void **state) {
 static void a_late_deadline_leaves_sound_bounds(void **state) {
   (void)state;
   fixture f;
-  open_box(&f, &shapes[0], 2, 0.8, 1);
+  open_box(&f, &shapes[0], 2, 0.8, -1e6, 1);
   double before = sum_of_widths(&f);
   ep_refine_opt opt = {.leaves = 1 << 20, .deadline_s = ep_time_s() - 1};
   ep_refine_stats stats;
@@ -182,14 +135,14 @@ static void applies_only_behind_a_relu(void **state) {
   (void)state;
   fixture f;
   net_opt shallow = {.n_x = 2, .n_y = 1, .n_layer = 1, .width = 8, .activation = "Relu", .scale = 1};
-  open_box(&f, &shallow, 1, 0.8, 1);
+  open_box(&f, &shallow, 1, 0.8, -1e6, 1);
   assert_false(ep_refine_applies(f.root));
   close_box(&f);
   net_opt smooth = {.n_x = 2, .n_y = 1, .n_layer = 3, .width = 8, .activation = "Tanh", .scale = 1};
-  open_box(&f, &smooth, 1, 0.8, 1);
+  open_box(&f, &smooth, 1, 0.8, -1e6, 1);
   assert_false(ep_refine_applies(f.root));
   close_box(&f);
-  open_box(&f, &shapes[0], 1, 0.8, 1);
+  open_box(&f, &shapes[0], 1, 0.8, -1e6, 1);
   assert_true(ep_refine_applies(f.root));
   close_box(&f);
 }
