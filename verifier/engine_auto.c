@@ -62,7 +62,8 @@ static ep_status split_inputs(ep_run *run, double budget_s, double *volume_left)
 
 static bool is_over(const ep_run *run, bool is_sat) { return is_sat || !ep_run_n_open(run); }
 
-/* Can the time left pay for as many boxes as splitting few inputs takes (4 to the number of inputs, 1024 from five on)? */
+/* Can the time left pay for as many boxes as splitting few inputs takes (4 to the number of inputs, 1024 from five on)?
+ */
 static bool is_split_affordable(const ep_run *run, uint32_t n_free, double box_s) {
   double deadline = ep_ctx_deadline(run->ctx), left = deadline > 0 ? deadline - ep_time_s() : INFINITY;
   return n_free <= 24 && box_s * pow(4, n_free < 5 ? n_free : 5) <= left;

@@ -5,7 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "verifier/attack.h"
+
 enum { PER_RULE = 8, MAX_CANDIDATES = 2 * PER_RULE, PROBE_ROWS = 256, LEAF_ITERATIONS = 300 };
+enum { PER_POLISHED = 32, POLISH_STEPS = 8 }; /* of so many corners one takes so many gradient steps */
 static const float LEAF_DECAY = 0.985f;
 
 /* The children of one step and their rows: child i's are i*n_row .. (i+1)*n_row-1. */
@@ -349,12 +352,54 @@ static ep_status find_places(const batch *b, ep_scratch *s, size_t **out) {
   return EP_OK;
 }
 
-/* The corners that minimise the best rows, as float32 inputs, through the network. */
-static ep_status try_corners(ep_step *e, const batch *b, const size_t *place, ep_scratch *s) {
-  const ep_tree *t = b->t;
+/* The largest row value of each corner, by a float32 pass: not above zero, it looks like a counterexample. */
+static ep_status corner_losses(const ep_step *e, size_t n, double *loss, ep_scratch *s) {
+  const ep_tree *t = e->tree;
   const ep_root *root = t->root;
   const ep_graph *g = root->run->g;
-  size_t n_x = root->spec.n_x, n_y = root->spec.n_y, n = 0;
+  size_t n_x = root->spec.n_x, n_y = root->spec.n_y;
+  ep_trace_f32 tr;
+  EP_TRY(ep_eval_f32(g, n, e->corner, s, &tr));
+  double *y = EP_SCRATCH(s, double, n_y + 1), *x = EP_SCRATCH(s, double, n_x + 1);
+  if (!y || !x) return EP_E_NOMEM;
+  for (size_t i = 0; i < n; i++) {
+    for (size_t j = 0; j < n_y; j++) y[j] = tr.v[g->output][i * n_y + j];
+    for (size_t j = 0; j < n_x; j++) x[j] = e->corner[i * n_x + j];
+    loss[i] = -INFINITY;
+    for (uint32_t p = 0; p < t->n_row; p++) loss[i] = fmax(loss[i], ep_spec_value(&root->spec, t->row_id[p], y, x));
+  }
+  return EP_OK;
+}
+
+/* The corners nearest to a counterexample go a few gradient steps further. */
+static ep_status polish_corners(ep_step *e, size_t n, double *loss, ep_scratch *s) {
+  const ep_root *root = e->tree->root;
+  size_t n_x = root->spec.n_x, k = 1 + n / PER_POLISHED;
+  float *x = EP_SCRATCH(s, float, k *n_x + 1), *reached = EP_SCRATCH(s, float, k + 1);
+  size_t *at = EP_SCRATCH(s, size_t, k + 1);
+  if (!x || !reached || !at) return EP_E_NOMEM;
+  for (size_t c = 0; c < k; c++) {
+    at[c] = SIZE_MAX;
+    for (size_t i = 0; i < n; i++) {
+      bool is_taken = false;
+      for (size_t d = 0; d < c; d++) is_taken |= at[d] == i;
+      if (!is_taken && (at[c] == SIZE_MAX || loss[i] < loss[at[c]])) at[c] = i;
+    }
+    memcpy(x + c * n_x, e->corner + at[c] * n_x, n_x * sizeof *x);
+  }
+  EP_TRY(ep_attack_polish(root->run, root->box, root->spec.poly[e->tree->row_id[0]], POLISH_STEPS, k, x, reached, s));
+  for (size_t c = 0; c < k; c++) {
+    if (!(reached[c] < loss[at[c]])) continue;
+    loss[at[c]] = reached[c];
+    memcpy(e->corner + at[c] * n_x, x + c * n_x, n_x * sizeof *x);
+  }
+  return EP_OK;
+}
+
+/* The corners that minimise the open children's best rows, as float32 inputs. */
+static ep_status try_corners(ep_step *e, const batch *b, const size_t *place, ep_scratch *s) {
+  const ep_tree *t = b->t;
+  size_t n_x = t->root->spec.n_x, n = 0;
   for (size_t i = 0; i < b->n; i++) {
     if (!b->open[i]) continue;
     float *x = e->corner + n++ * n_x;
@@ -365,19 +410,12 @@ static ep_status try_corners(ep_step *e, const batch *b, const size_t *place, ep
   assert(n == e->n_child);
   if (!n) return EP_OK;
   ep_scratch_mark m = ep_scratch_save(s);
-  ep_trace_f32 tr;
-  EP_TRY(ep_eval_f32(g, n, e->corner, s, &tr));
-  double *y = EP_SCRATCH(s, double, n_y + 1), *x = EP_SCRATCH(s, double, n_x + 1);
-  if (!y || !x) return EP_E_NOMEM;
-  for (size_t i = 0; i < n; i++) {
-    for (size_t j = 0; j < n_y; j++) y[j] = tr.v[g->output][i * n_y + j];
-    for (size_t j = 0; j < n_x; j++) x[j] = e->corner[i * n_x + j];
-    e->has_candidate[i] = true;
-    for (uint32_t p = 0; p < t->n_row; p++)
-      if (ep_spec_value(&root->spec, t->row_id[p], y, x) > 0) e->has_candidate[i] = false;
-  }
+  double *loss = EP_SCRATCH(s, double, n);
+  ep_status st = loss ? corner_losses(e, n, loss, s) : EP_E_NOMEM;
+  if (st == EP_OK) st = polish_corners(e, n, loss, s);
+  for (size_t i = 0; i < n && st == EP_OK; i++) e->has_candidate[i] = loss[i] <= 0;
   ep_scratch_restore(s, m);
-  return EP_OK;
+  return st;
 }
 
 /* ---- choosing the next neuron ---- */

@@ -1,0 +1,42 @@
+/* Points on their way towards a polytope by projected sign-gradient steps, batched. Two step rules: plain (PGD, Madry
+ * et al. 2018), where every step that fails shortens the next, and with momentum and checkpoints (APGD, Croce & Hein
+ * 2020). Points are estimates; what looks like a counterexample is for replay to decide. */
+#ifndef EP_VERIFIER_DESCENT_H
+#define EP_VERIFIER_DESCENT_H
+
+#include "kernels/rng.h"
+#include "verifier/engine.h"
+
+/* APGD's memory: the points before, the best ones and their losses, now and at the last checkpoint; progress since. */
+typedef struct ep_descent_momentum {
+  uint32_t steps, it, check_at, check_len;
+  float *old, *top, *top_loss, *check_loss;
+  uint32_t *n_better;
+  bool *was_cut, *is_back;
+} ep_descent_momentum;
+
+typedef struct ep_descent {
+  const ep_run *run;
+  const ep_input_box *box;
+  const ep_polytope *polytope;
+  size_t n;
+  float *x;    /* [n x n_x] the points, in the box; set by the caller before the first evaluation */
+  float *loss; /* [n] largest row value at x: <= 0 looks like a counterexample. @sound estimate */
+  float *gy, *gx, *gx_row, *step, *last;
+  ep_trace_f32 trace;
+  ep_descent_momentum *momentum; /* NULL = plain */
+} ep_descent;
+
+/* n points towards polytope `poly` of box `box`; `momentum_steps` = planned number of steps with momentum, 0 = plain.
+ * Memory from `s`. */
+ep_status ep_descent_init(ep_descent *d, const ep_run *run, uint32_t box, uint32_t poly, size_t n,
+                          uint32_t momentum_steps, ep_scratch *s);
+/* Moves the points `steps` steps along random directions of the output (output-diversified initialisation, Tashiro et
+ * al. 2020), so that they leave the plateau that all starts may lie on. */
+ep_status ep_descent_diversify(ep_descent *d, ep_rng *rng, uint32_t steps, ep_scratch *s);
+/* Losses at the points as they stand. The trace that ep_descent_move needs is taken from `s` and not given back. */
+ep_status ep_descent_evaluate(ep_descent *d, ep_scratch *s);
+/* One step of every point, within the box. */
+ep_status ep_descent_move(ep_descent *d, ep_scratch *s);
+
+#endif
