@@ -6,7 +6,8 @@
 
 #include "verifier/rebound.h"
 
-enum { MAX_UNSTABLE = 512, MIN_DOMAINS = 16 };
+enum { MIN_DOMAINS = 16 };
+static const double MAX_PRODUCTS = 1e8;  /* of bounding all unstable neurons of a domain again */
 static const double ROWS_PER_DOMAIN = 4; /* bounded rows that a domain of the search after them stands for */
 
 typedef struct division {
@@ -26,11 +27,17 @@ typedef struct dive {
   size_t task;
 } dive;
 
+/* Two certified rows through the whole network for every unstable neuron. */
 bool ep_divide_applies(const ep_tree *t) {
   const ep_graph *g = t->root->run->g;
-  for (uint32_t k = 0; k < g->n_node; k++)
-    if (g->node[k].low.cls != EP_AFFINE && !t->root->plan->is_relu[k]) return false;
-  return t->net->n_u <= MAX_UNSTABLE;
+  double weights = 0;
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    const ep_lowered *low = &g->node[k].low;
+    if (low->cls != EP_AFFINE && !t->root->plan->is_relu[k]) return false;
+    for (uint32_t j = 0; low->cls == EP_AFFINE && j < low->is.affine.n_terms; j++)
+      weights += (double)low->is.affine.A[j].n_out * low->is.affine.A[j].terms_fwd;
+  }
+  return 2 * weights * t->net->n_u <= MAX_PRODUCTS;
 }
 
 static bool is_over(const dive *d) {

@@ -242,22 +242,26 @@ static uint32_t count_unstable(const ep_root *root) {
   return n;
 }
 
-/* Pre-activations behind a ReLU that have unstable neurons, from node `from` on. */
-static uint32_t count_layers(const ep_root *root, uint32_t from) {
+/* Pre-activations behind a ReLU that have unstable neurons, from node `from` on, and how many neurons these are. */
+static uint32_t count_layers(const ep_root *root, uint32_t from, uint64_t *n_neuron) {
   uint32_t n = 0;
   bool is_behind = false;
   for (uint32_t k = 0; k < root->plan->g->n_node; k++) {
     if (!root->plan->is_relu[k]) continue;
-    n += is_behind && k >= from && n_unstable(root, root->plan->g->node[k].in[0]);
+    uint32_t unstable = is_behind && k >= from ? n_unstable(root, root->plan->g->node[k].in[0]) : 0;
+    n += unstable > 0;
+    *n_neuron += unstable;
     is_behind = true;
   }
   return n;
 }
 
-bool ep_refine_applies(const ep_root *root) {
+uint64_t ep_refine_rows(const ep_root *root) {
+  uint64_t n = 0;
   for (uint32_t k = 0; k < root->plan->g->n_node; k++)
-    if (root->plan->g->node[k].low.cls != EP_AFFINE && !root->plan->is_relu[k]) return false;
-  return count_layers(root, 0) > 0;
+    if (root->plan->g->node[k].low.cls != EP_AFFINE && !root->plan->is_relu[k]) return 0;
+  count_layers(root, 0, &n);
+  return 2 * n;
 }
 
 ep_status ep_refine_bounds(ep_root *root, const ep_refine_opt *opt, ep_refine_stats *stats) {
@@ -266,12 +270,13 @@ ep_status ep_refine_bounds(ep_root *root, const ep_refine_opt *opt, ep_refine_st
   *stats = (ep_refine_stats){.n_before = count_unstable(root)};
   ep_ascent_opt ascent = ep_ascent_default();
   bool is_behind = false;
+  uint64_t n_left = 0;
   for (uint32_t k = 0; k < p->g->n_node; k++) {
     if (p->is_relu[k]) {
       layer y = {.root = root, .max_leaves = opt->leaves, .stats = stats, .v = p->g->node[k].in[0]};
       EP_TRY(ep_alpha_value(p, y.v, &ascent, &root->bounds, &root->relax, root->run->pool, s));
       double now = ep_time_s(); /* the layers left share the time left */
-      if (opt->deadline_s > 0) y.deadline_s = now + (opt->deadline_s - now) / (1 + count_layers(root, k + 1));
+      if (opt->deadline_s > 0) y.deadline_s = now + (opt->deadline_s - now) / (1 + count_layers(root, k + 1, &n_left));
       if (is_behind && n_unstable(root, y.v)) EP_TRY(refine_value(&y, s));
       is_behind = true;
     }

@@ -18,8 +18,9 @@ typedef struct ep_refine_stats {
   bool is_cut_short;          /* by the deadline */
 } ep_refine_stats;
 
-/* Are there unstable neurons behind a ReLU, and is every nonlinear node a ReLU? */
-bool ep_refine_applies(const ep_root *root);
+/* How many bounds it would refine: two for every unstable neuron behind a ReLU; 0 where it does not apply (a nonlinear
+ * node is no ReLU). */
+uint64_t ep_refine_rows(const ep_root *root);
 /* Improves root->bounds, root->relax and the plan's magnitudes; the caller bounds the spec rows again (EP_ROOT_ROWS).
  * Only where it applies. @sound outward */
 ep_status ep_refine_bounds(ep_root *root, const ep_refine_opt *opt, ep_refine_stats *stats);

@@ -6,10 +6,12 @@
 #include "verifier/refine.h"
 
 enum { FIRST_LEAVES = 16, LEAVES_GROWTH = 4, MAX_LEAVES = 4096 };
-static const double MIN_TURN_S = 0.5; /* of branch and bound before the bounds are refined */
-/* Shares of the gap: a refinement that closes less is the last; one that closes more makes a long search wait. */
+/* Branch and bound gets the time that the next refinement is expected to take, so that neither costs more than double;
+ * after a good refinement, a share of it. */
+static const double MIN_TURN_S = 0.5, MAX_TURN = 0.25; /* the latter of the time left, where that is limited */
+static const double GOOD_TURN = 0.05;
+/* Shares of the gap: a refinement that closes less is the last; one that closes more is good. */
 static const double MIN_GAIN = 0.05, GOOD_GAIN = 0.5;
-static const double GOOD_TURN = 0.2;    /* of the refinement's time, for the search after a good one */
 static const double REFINE_SHARE = 0.4; /* of the time left, for one refinement */
 
 enum { ALPHA, REFINE, BAB, N_PHASE };
@@ -55,7 +57,9 @@ static ep_status search(turn *t) {
   double t0 = ep_time_s();
   ep_bab_opt opt = ep_bab_default(w->run);
   ep_bab_stats stats;
-  opt.deadline_s = least(w->deadline_s, t->root->leaves ? t0 + t->budget_s : 0);
+  double limit = least(w->deadline_s, ep_ctx_deadline(w->run->ctx));
+  double turn_s = fmax(MIN_TURN_S, limit > 0 ? fmin(t->budget_s, MAX_TURN * (limit - t0)) : t->budget_s);
+  opt.deadline_s = least(w->deadline_s, t->root->leaves ? t0 + turn_s : 0);
   begin(w, BAB);
   ep_status st = ep_bab_run(t->root, &opt, &stats, &w->is_sat);
   w->phase[BAB].domains += stats.domains;
@@ -83,8 +87,15 @@ static ep_status refine(turn *t) {
     t->root->leaves = 0;
   else if (!stats.is_cut_short)
     t->root->leaves *= LEAVES_GROWTH;
-  t->budget_s = fmax(MIN_TURN_S, gain > GOOD_GAIN ? GOOD_TURN * spent : spent);
+  double next = spent * LEAVES_GROWTH;
+  t->budget_s = gain > GOOD_GAIN ? GOOD_TURN * next : next;
   return EP_OK;
+}
+
+/* What the first refinement should take, at the speed of the search so far. */
+static double first_refinement(const turn *t) {
+  const ep_phase *bab = &t->w->phase[BAB];
+  return (double)(ep_refine_rows(t->root) * FIRST_LEAVES) * bab->seconds / (double)(bab->domains + 1);
 }
 
 static bool is_out_of_time(const sweep *w) { return w->deadline_s > 0 && ep_time_s() > w->deadline_s; }
@@ -97,20 +108,23 @@ static ep_status start(turn *t) {
   EP_TRY(optimise(t, EP_ROOT_ALPHA));
   w->phase[ALPHA].domains++;
   end(w, ALPHA, t0, ep_root_worst(t->root));
-  t->root->leaves = ep_refine_applies(t->root) ? FIRST_LEAVES : 0;
-  t->budget_s = fmax(MIN_TURN_S, ep_time_s() - t0);
+  t->root->leaves = ep_refine_rows(t->root) ? FIRST_LEAVES : 0;
   if (w->deadline_s > 0) w->deadline_s += ep_time_s() - t0;
   return EP_OK;
 }
 
 static ep_status solve(turn *t) {
   sweep *w = t->w;
-  t->budget_s = MIN_TURN_S;
   if (!t->root->has_slopes) EP_TRY(start(t));
-  while (!is_over(t) && !is_out_of_time(w)) {
+  for (bool is_first = true; !is_over(t) && !is_out_of_time(w); is_first = false) {
     bool is_last = !t->root->leaves;
     EP_TRY(search(t));
     if (is_last || is_over(t) || is_out_of_time(w)) break;
+    if (is_first && t->root->leaves == FIRST_LEAVES) {
+      t->budget_s = first_refinement(t);
+      if (t->budget_s > MIN_TURN_S) EP_TRY(search(t));
+      if (is_over(t) || is_out_of_time(w)) break;
+    }
     if (t->root->leaves) EP_TRY(refine(t));
   }
   return EP_OK;
