@@ -14,9 +14,10 @@ usage: benchmarks/vnncomp.sh DIR [options]
   --threads N       worker threads per instance (default: the program's own)
   --engine NAME     engine (default auto)
   --no-replay       do not replay counterexamples in ONNX Runtime
-Columns: benchmark,onnx,vnnlib,timeout,verdict,seconds,cpu_seconds,max_rss_kb,truth,status,engine,replay
+Columns: benchmark,onnx,vnnlib,timeout,verdict,seconds,cpu_seconds,max_rss_kb,truth,status,engine,replay,certify_seconds
   status: right | wrong | unsolved | new (a verdict where the truth is not known)
   replay: ok | failed | skipped (no ONNX Runtime) | empty for other verdicts
+  certify_seconds: CPU time of the certified passes, part of cpu_seconds; the table's "rigour" is their share
 Exit code: 0 when nothing is wrong, 1 otherwise, 2 for usage, 130 after Ctrl-C.
 END
 }
@@ -79,7 +80,7 @@ for f in "$dir/truth.csv" "$(dirname "$dir")/truth.csv"; do
     { print (("benchmark" in at) ? $at["benchmark"] : "") "|" $at["onnx"] "|" $at["vnnlib"] "," $at["truth"] }')
   break
 done
-header=benchmark,onnx,vnnlib,timeout,verdict,seconds,cpu_seconds,max_rss_kb,truth,status,engine,replay
+header=benchmark,onnx,vnnlib,timeout,verdict,seconds,cpu_seconds,max_rss_kb,truth,status,engine,replay,certify_seconds
 if [ -s "$out" ]; then
   IFS= read -r first <"$out"
   [ "$first" = "$header" ] || die "$out: not a result file of this program"
@@ -127,11 +128,11 @@ run_one() { # slot benchmark root onnx vnnlib timeout
   local t1=$EPOCHREALTIME
   [ $stop = 0 ] || return 0
   elapsed "$t0" "$t1"
-  local seconds=$REPLY verdict='' cpu='' rss='' by='' line
+  local seconds=$REPLY verdict='' cpu='' certify='' rss='' by='' line
   while IFS= read -r line; do
     case $line in
       unsat|sat|unknown|timeout) [ -n "$verdict" ] || verdict=$line ;;
-      "seconds: "*) cpu=${line##*cpu }; cpu=${cpu%)} ;;
+      "seconds: "*) cpu=${line##*cpu }; certify=${cpu##* }; certify=${certify%)}; cpu=${cpu%%[,)]*} ;;
       "memory: "*) rss=${line#memory: }; rss=${rss% KiB} ;;
       "engine: "*) by=${line##* } ;;
     esac
@@ -159,7 +160,7 @@ run_one() { # slot benchmark root onnx vnnlib timeout
     IFS= read -r line <"$tmp.err" || line="exit code $rc"
     echo "$verdict: $b $onnx $vnnlib: $line" >&2
   fi
-  echo "$b,$onnx,$vnnlib,$t,$verdict,$seconds,$cpu,$rss,$known,$status,$by,$replayed" >>"$out"
+  echo "$b,$onnx,$vnnlib,$t,$verdict,$seconds,$cpu,$rss,$known,$status,$by,$replayed,$certify" >>"$out"
 }
 
 free_slots=()
@@ -213,15 +214,17 @@ awk -F, -v only="$(IFS='|'; echo "|${names[*]}|")" '
   !($1 in n) { order[++m] = $1 }
   { n[$1]++; s[$1 "," $10]++; sum[$1] += $6; list[$1] = list[$1] " " $6
     par[$1] += ($10 == "unsolved" || $10 == "wrong") ? 2 * $4 : $6
-    if ($12 == "ok") ok[$1]++; if ($12 == "failed") bad[$1]++; if ($8 + 0 > rss[$1]) rss[$1] = $8 }
+    if ($12 == "ok") ok[$1]++; if ($12 == "failed") bad[$1]++; if ($8 + 0 > rss[$1]) rss[$1] = $8
+    cpu[$1] += $7; certify[$1] += $13 }
   END {
-    fmt = "%-28s %9s %6s %6s %9s %5s %9s %10s %9s %9s %8s\n"
-    printf fmt, "benchmark", "instances", "right", "wrong", "unsolved", "new", "median s", "total s", "PAR-2", "replayed", "MiB"
+    fmt = "%-28s %9s %6s %6s %9s %5s %9s %10s %9s %9s %8s %7s\n"
+    printf fmt, "benchmark", "instances", "right", "wrong", "unsolved", "new", "median s", "total s", "PAR-2", "replayed", "MiB", "rigour"
     for (i = 1; i <= m; i++) {
       b = order[i]
       printf fmt, b, n[b], s[b ",right"] + 0, s[b ",wrong"] + 0, s[b ",unsolved"] + 0, s[b ",new"] + 0,
         sprintf("%.3f", median(list[b], n[b])), sprintf("%.2f", sum[b]), sprintf("%.3f", par[b] / n[b]),
-        (ok[b] + 0) "/" (ok[b] + bad[b]), sprintf("%.0f", rss[b] / 1024)
+        (ok[b] + 0) "/" (ok[b] + bad[b]), sprintf("%.0f", rss[b] / 1024),
+        sprintf("%.1f%%", cpu[b] > 0 ? 100 * certify[b] / cpu[b] : 0)
       wrong += s[b ",wrong"]
     }
     exit wrong > 0

@@ -399,6 +399,7 @@ ep_status ep_backward_run_f64(const ep_backward_f64 *b, ep_scratch *s) {
   if (!b->rows) return EP_OK;
   assert((b->coef != NULL) != (b->neuron != NULL));
   ep_status st = EP_E_NOMEM;
+  double cpu = ep_thread_cpu_s();
   ep_scratch_mark m = ep_scratch_save(s);
   pass p = {.b = b, .s = s, .max_buf = (int32_t)g->n_val + 1};
   p.slot = EP_SCRATCH(s, double *, g->n_val);
@@ -425,6 +426,7 @@ ep_status ep_backward_run_f64(const ep_backward_f64 *b, ep_scratch *s) {
   st = EP_OK;
 done:
   ep_scratch_restore(s, m);
+  ep_ctx_add_certify_s(b->plan->ctx, ep_thread_cpu_s() - cpu);
   return st;
 }
 

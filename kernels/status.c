@@ -23,6 +23,7 @@ struct ep_ctx {
   _Atomic uint64_t fail_in; /* allocations until a forced failure, 0 = off */
   _Atomic bool is_interrupted;
   _Atomic double deadline_s;
+  _Atomic uint64_t certify_ns;
   int log_level;
   ep_log_fn log;
   void *log_user;
@@ -207,3 +208,15 @@ void ep_log(ep_ctx *ctx, int level, const char *fmt, ...) {
   ctx->log(ctx->log_user, level, line);
   pthread_mutex_unlock(&ctx->lock);
 }
+
+double ep_thread_cpu_s(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void ep_ctx_add_certify_s(ep_ctx *ctx, double seconds) {
+  if (seconds > 0) atomic_fetch_add(&ctx->certify_ns, (uint64_t)(seconds * 1e9));
+}
+
+double ep_ctx_certify_s(const ep_ctx *ctx) { return 1e-9 * (double)atomic_load(&ctx->certify_ns); }

@@ -88,4 +88,9 @@ bool ep_ctx_should_stop(const ep_ctx *ctx);
 bool ep_ctx_was_interrupted(const ep_ctx *ctx);
 double ep_time_s(void); /* monotonic clock, seconds */
 
+/* What rigour costs: CPU time of the certified passes, over all threads, for reports. */
+double ep_thread_cpu_s(void); /* of the calling thread */
+void ep_ctx_add_certify_s(ep_ctx *ctx, double seconds);
+double ep_ctx_certify_s(const ep_ctx *ctx);
+
 #endif

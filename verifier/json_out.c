@@ -126,6 +126,7 @@ ep_status ep_json_out_answer(const ep_session *s, const ep_answer *a, FILE *out)
   json_object_set_new(o, "seconds", number(ep_time_s() - s->start_s));
   json_object_set_new(o, "engine_seconds", number(a->engine_s));
   json_object_set_new(o, "cpu_seconds", number(ep_report_cpu_s()));
+  json_object_set_new(o, "certify_seconds", number(ep_ctx_certify_s(s->ctx)));
   json_object_set_new(o, "memory_peak_bytes", json_integer((json_int_t)ep_ctx_memory_peak(s->ctx)));
   json_object_set_new(o, "rss_peak_kib", json_integer(ep_report_peak_rss_kib()));
   json_object_set_new(o, "seed", json_integer(s->cfg->seed));
