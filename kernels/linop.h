@@ -17,6 +17,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/conv.h"
+#include "kernels/csr_group.h"
 #include "kernels/scratch.h"
 
 typedef enum ep_linop_kind {
@@ -43,8 +44,9 @@ typedef struct ep_linop {
   /* CSR of the transpose, for the backward direction without scatter conflicts: t_row_ptr[n_in+1], t_col[n_w] (output
    * index), t_pos[n_w] (position in w64/w32). */
   const uint32_t *t_row_ptr, *t_col, *t_pos;
-  const float *t_w32;  /* CSR: w32 in the transpose's order, or NULL (then by t_pos) */
-  ep_conv_geom conv;   /* CONV: geometry of the plain convolution */
+  const float *t_w32;                   /* CSR: w32 in the transpose's order, or NULL (then by t_pos) */
+  const ep_csr_groups *group, *t_group; /* CSR: rows and columns in groups, or NULL; float32 calls only */
+  ep_conv_geom conv;                    /* CONV: geometry of the plain convolution */
   bool conv_transpose; /* CONV: this operator is the transpose of `conv` (ConvTranspose): n_in = c_out*h_out*w_out */
 } ep_linop;
 

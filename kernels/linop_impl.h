@@ -128,6 +128,10 @@ static void FN(map_backward)(const ep_linop *A, size_t rows, const REAL *y, REAL
       if (A->map[i] >= 0) x[A->map[i]] += y[i];
 }
 
+/* Groups hold float32 weights and pay from a few vectors on. */
+#undef USE_GROUPS
+#define USE_GROUPS(group, rows) (sizeof(REAL) == sizeof(float) && (group) && (rows) > 3)
+
 static ep_status FN(apply)(const ep_linop *A, const REAL *w, size_t rows, const REAL *x, REAL *y, bool accumulate,
                            ep_scratch *s) {
   size_t ni = A->n_in, no = A->n_out;
@@ -147,6 +151,8 @@ static ep_status FN(apply)(const ep_linop *A, const REAL *w, size_t rows, const 
     GEMM(false, true, rows, no, ni, 1, x, ni, w, ni, accumulate ? 1 : 0, y, no);
     return EP_OK;
   case EP_LINOP_CSR:
+    if (USE_GROUPS(A->group, rows))
+      return ep_csr_groups_apply(A->group, rows, (const void *)x, (void *)y, accumulate, s);
     return FN(csr)(no, ni, A->row_ptr, A->col, NULL, w, rows, x, y, accumulate, s);
   case EP_LINOP_CONV:
     return A->conv_transpose ? FN(ep_conv_backward)(&A->conv, w, rows, x, y, accumulate, s)
@@ -178,6 +184,8 @@ ep_status FN(ep_linop_apply_t)(const ep_linop *A, size_t rows, const REAL *y, RE
     GEMM(false, false, rows, ni, no, 1, y, no, w, ni, accumulate ? 1 : 0, x, ni);
     return EP_OK;
   case EP_LINOP_CSR:
+    if (USE_GROUPS(A->t_group, rows))
+      return ep_csr_groups_apply(A->t_group, rows, (const void *)y, (void *)x, accumulate, s);
     if (sizeof(REAL) == sizeof(float) && A->t_w32)
       return FN(csr)(ni, no, A->t_row_ptr, A->t_col, NULL, (const void *)A->t_w32, rows, y, x, accumulate, s);
     return FN(csr)(ni, no, A->t_row_ptr, A->t_col, A->t_pos, w, rows, y, x, accumulate, s);

@@ -81,7 +81,8 @@ static ep_status transpose(ep_linop *out, ep_scratch *s) {
   out->t_col = tc;
   out->t_pos = pos;
   out->t_w32 = w;
-  return EP_OK;
+  EP_TRY(ep_csr_groups_make(out->n_out, out->n_in, out->row_ptr, out->col, out->w32, s, &out->group));
+  return ep_csr_groups_make(out->n_in, out->n_out, tp, tc, w, s, &out->t_group);
 }
 
 static ep_status sparse(const restriction *c, size_t nnz, ep_scratch *s, ep_linop *out) {
