@@ -375,13 +375,22 @@ static ep_status planes(work *w, const ep_snet_node *o) {
   return EP_OK;
 }
 
+/* Where the row is smallest. Both ends are loaded before one is chosen: a choice between addresses would be a gather.
+ */
+static void corner(size_t n, const float *restrict lin, const float *restrict lo, const float *restrict hi,
+                   float *restrict x) {
+#pragma omp simd
+  for (size_t i = 0; i < n; i++) {
+    float l = lo[i], h = hi[i];
+    x[i] = lin[i] > 0 ? l : h;
+  }
+}
+
 static ep_status step(work *w) {
   const ep_snet *net = w->net;
   ep_vid input = net->plan->g->input;
   float *x = numbers(w, input);
-  for (size_t r = 0; r < w->n; r++)
-    for (size_t i = 0; i < net->n_x; i++)
-      x[r * net->n_x + i] = w->a->lin[r * net->n_x + i] > 0 ? net->x_lo[i] : net->x_hi[i];
+  for (size_t r = 0; r < w->n; r++) corner(net->n_x, w->a->lin + r * net->n_x, net->x_lo, net->x_hi, x + r * net->n_x);
   for (uint32_t k = 0; k < net->n_node; k++) {
     const ep_snet_node *o = &net->node[k];
     if (o->out == net->from) break;

@@ -203,21 +203,30 @@ static ep_status planes(pass *a, const ep_snet_node *o, ep_scratch *s) {
 
 /* ---- the pass ---- */
 
+/* Both ends are loaded before one is chosen: a choice between addresses would become a gather. */
+static float minimum(size_t n, const float *restrict lin, const float *restrict lo, const float *restrict hi) {
+  float t = 0;
+#pragma omp simd reduction(+ : t)
+  for (size_t i = 0; i < n; i++) {
+    float l = lo[i], h = hi[i];
+    t += lin[i] * (lin[i] > 0 ? l : h);
+  }
+  return t;
+}
+
 static void concretize(const pass *a) {
   const ep_spass *p = a->p;
   const ep_snet *net = p->net;
   uint32_t b = net->coef_buf[net->plan->g->input];
   for (size_t r = 0; r < p->n; r++) {
-    float *lin = p->lin + r * net->n_x, t = 0;
+    float *lin = p->lin + r * net->n_x;
     if (b != UINT32_MAX)
       memcpy(lin, a->buf[b] + r * net->n_x, net->n_x * sizeof *lin);
     else
       memset(lin, 0, net->n_x * sizeof *lin);
     const float *x = p->coef_x ? p->coef_x + seed_of(p, r) * net->n_x : NULL;
     for (size_t i = 0; x && i < net->n_x; i++) lin[i] += x[i];
-#pragma omp simd reduction(+ : t)
-    for (size_t i = 0; i < net->n_x; i++) t += lin[i] * (lin[i] > 0 ? net->x_lo[i] : net->x_hi[i]);
-    p->bound[r] = a->cst[r] + t;
+    p->bound[r] = a->cst[r] + minimum(net->n_x, lin, net->x_lo, net->x_hi);
   }
 }
 
