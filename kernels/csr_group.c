@@ -30,9 +30,16 @@ static int by_columns(const void *pa, const void *pb) {
   return a->row < b->row ? -1 : a->row > b->row;
 }
 
-static int by_row(const void *pa, const void *pb) {
-  const uint32_t *a = pa, *b = pb;
-  return a[0] < b[0] ? -1 : a[0] > b[0];
+/* A group on its way to its place. */
+typedef struct group {
+  uint32_t first; /* column */
+  uint32_t row[G];
+} group;
+
+static int by_place(const void *pa, const void *pb) {
+  const group *a = pa, *b = pb;
+  if (a->first != b->first) return a->first < b->first ? -1 : 1;
+  return a->row[0] < b->row[0] ? -1 : a->row[0] > b->row[0];
 }
 
 typedef struct source {
@@ -46,26 +53,30 @@ static bool same_columns(const source *a, uint32_t r, uint32_t q) {
          !memcmp(a->col + a->row_ptr[r], a->col + a->row_ptr[q], n * sizeof *a->col);
 }
 
-/* Rows of equal columns in groups, groups in the order of their first rows (neighbours share inputs). */
+/* Rows of equal columns in groups. Groups that read the same inputs follow each other, so that these stay in the cache.
+ */
 static ep_status list_groups(const source *a, uint32_t n_out, ep_scratch *s, uint32_t **out, uint32_t *n_group) {
   row_key *key = EP_SCRATCH(s, row_key, n_out + 1u);
-  uint32_t *row = EP_SCRATCH(s, uint32_t, (size_t)G * n_out + G), n = 0, used = G;
-  if (!key || !row) return EP_E_NOMEM;
+  group *g = EP_SCRATCH(s, group, n_out + 1u);
+  uint32_t n = 0, used = G;
+  if (!key || !g) return EP_E_NOMEM;
   for (uint32_t i = 0; i < n_out; i++) {
     uint32_t len = a->row_ptr[i + 1] - a->row_ptr[i];
     key[i] = (row_key){hash_columns(a->col + a->row_ptr[i], len), i, len};
   }
   qsort(key, n_out, sizeof *key, by_columns);
   for (uint32_t i = 0; i < n_out; i++) {
-    if (used == G || !same_columns(a, row[G * (n - 1)], key[i].row)) {
-      for (uint32_t k = 0; k < G; k++) row[G * n + k] = UINT32_MAX;
-      n++;
+    uint32_t r = key[i].row;
+    if (used == G || !same_columns(a, g[n - 1].row[0], r)) {
+      g[n++] = (group){key[i].n ? a->col[a->row_ptr[r]] : 0, {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}};
       used = 0;
     }
-    row[G * (n - 1) + used++] = key[i].row;
+    g[n - 1].row[used++] = r;
   }
-  qsort(row, n, G * sizeof *row, by_row);
-  *out = row;
+  qsort(g, n, sizeof *g, by_place);
+  uint32_t *row = *out = EP_SCRATCH(s, uint32_t, (size_t)G * n + 1);
+  if (!row) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < n; i++) memcpy(row + (size_t)G * i, g[i].row, sizeof g[i].row);
   *n_group = n;
   return EP_OK;
 }
