@@ -47,8 +47,9 @@ ep_status ep_tree_init(ep_tree *t, const ep_snet *net, ep_scratch *s) {
 }
 
 size_t ep_tree_batch(const ep_tree *t) {
-  size_t rows = ((size_t)1 << 16) / (t->net->max_n + 1), n_row = t->n_row ? t->n_row : 1;
-  size_t n = (rows < 8 ? 8 : rows > EP_MAX_PARENTS ? EP_MAX_PARENTS : rows) / n_row;
+  /* 16 parents have 32 children: the block of vectors that sparse products work on. */
+  size_t rows = (((size_t)1 << 16) / (t->net->max_n + 1)) & ~(size_t)15, n_row = t->n_row ? t->n_row : 1;
+  size_t n = (rows < 16 ? 16 : rows > EP_MAX_PARENTS ? EP_MAX_PARENTS : rows) / n_row;
   return n ? n : 1;
 }
 
