@@ -5,7 +5,7 @@
 #include "verifier/bab.h"
 #include "verifier/refine.h"
 
-enum { FIRST_LEAVES = 16, LEAVES_GROWTH = 4, MAX_LEAVES = 4096 };
+enum { FIRST_LEAVES = 4, LEAVES_GROWTH = 4, MAX_LEAVES = 4096 };
 /* Branch and bound gets the time that the next refinement is expected to take, so that neither costs more than double;
  * after a good refinement, a share of it. */
 static const double MIN_TURN_S = 0.5, MAX_TURN = 0.25; /* the latter of the time left, where that is limited */
