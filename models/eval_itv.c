@@ -6,7 +6,7 @@
 #include "models/enclose.h"
 #include "models/eval.h"
 
-/* Slack that covers the rounding of the (non-negative) error sums themselves. */
+/* Slack that covers the rounding of the error terms themselves. */
 #define SLACK (1 + 0x1p-16)
 
 /* y = sum_k A_k x_k + b over boxes, as mid and radius: exact y lies within rad of mid where
@@ -15,8 +15,8 @@
  * error of gamma_{t_k+2} (|A_k| |m_k| + |what was accumulated before|) (kernels/linop.h), so a summand of the first
  * product may pass through all T = sum_k (t_k + 2) of those roundings, and adding b is two more. The stored weights may
  * be off by rel_err |A_k| on all of |x| and the bias by bias_err: with mag_k = |m_k| + r_k >= |x|, error <= sum_k
- * (gamma_{T+4} + rel_err_k) |A_k| mag_k + gamma_4 |b| + bias_err + T*eta. Radius terms are sums of non-negative
- * numbers, correct to a relative 2^-20 and covered by SLACK. */
+ * (gamma_{T+4} + rel_err_k) |A_k| mag_k + gamma_4 |b| + bias_err + T*eta. The radius is a sum of non-negative
+ * numbers, whose rounding ep_sum_up covers. */
 static ep_status affine_term(const ep_linop *A, size_t terms, size_t batch, const double *lo, const double *hi,
                              bool add, double *mid, double *rad, ep_scratch *s) {
   size_t n = batch * A->n_in;
@@ -63,7 +63,8 @@ ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const 
   for (size_t i = 0; st == EP_OK && i < batch * n_out; i++) {
     double b = a->bias ? a->bias[i % n_out] : 0, be = a->bias_err ? a->bias_err[i % n_out] : 0;
     double c = mid[i] + b;
-    double e = (rad[i] + w * fabs(b) + be + 2 * EP_U64 * fabs(c)) * SLACK + (double)terms * EP_ETA64;
+    /* A summand of the radius passes through at most T + 8 roundings. */
+    double e = ep_sum_up(rad[i] + w * fabs(b) + be + 2 * EP_U64 * fabs(c), terms + 8);
     double l = ep_sub_dn(c, e), h = ep_add_up(c, e);
     bool is_known = l <= h; /* false for NaN */
     ylo[i] = is_known ? l : -INFINITY;
