@@ -234,3 +234,66 @@ ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t
   *out = (uint32_t)v;
   return EP_OK;
 }
+
+/* Every number of a CSV text, lines one after the other. */
+static ep_status csv_all(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, ep_sample *out) {
+  char *text = ep_alloc(ctx, n + 1);
+  if (!text) return EP_E_NOMEM;
+  memcpy(text, p, n);
+  text[n] = 0;
+  size_t count = 1, at = 0, line = 1;
+  for (size_t i = 0; i < n; i++) count += text[i] == ',' || text[i] == '\n';
+  ep_status st = take(ctx, count, out);
+  for (char *s = text; st == EP_OK;) {
+    for (; *s == ' ' || *s == '\t' || *s == '\r' || *s == '\n'; s++) line += *s == '\n';
+    if (!*s) break;
+    char *end;
+    double v = strtod(s, &end);
+    char *after = end + strspn(end, " \t\r");
+    if (end == s || (*after && *after != ',' && *after != '\n')) {
+      st = EP_FAIL(ctx, EP_E_SYNTAX, "%s:%zu: '%.20s' is not a number", path, line, s);
+      break;
+    }
+    out->x[at++] = v;
+    s = *after == ',' ? after + 1 : after;
+  }
+  out->n = at;
+  ep_free(ctx, text);
+  return st;
+}
+
+/* All bytes of an IDX file as numbers. */
+static ep_status idx_all(ep_ctx *ctx, const char *path, const uint8_t *p, size_t n, ep_sample *out) {
+  size_t rank = n >= 4 ? p[3] : 0, size = n >= 4 ? idx_size(p[2]) : 0, total = 1;
+  if (n < 4 || p[0] || p[1] || !size || !rank || rank > 8 || n < 4 + 4 * rank)
+    return EP_FAIL(ctx, EP_E_SYNTAX, "%s: not an IDX file", path);
+  for (size_t i = 0; i < rank; i++) {
+    size_t d = (size_t)big_endian(p + 4 + 4 * i, 4);
+    if (!d || total > MAX_FILE / d) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: bad IDX sizes", path);
+    total *= d;
+  }
+  if ((n - 4 - 4 * rank) / size < total) return EP_FAIL(ctx, EP_E_SYNTAX, "%s: truncated IDX file", path);
+  EP_TRY(take(ctx, total, out));
+  for (size_t i = 0; i < total; i++) out->x[i] = idx_value(p[2], p + 4 + 4 * rank + i * size);
+  return EP_OK;
+}
+
+ep_status ep_dataset_read_all(ep_ctx *ctx, const char *path, ep_sample *out) {
+  uint8_t *p;
+  size_t n;
+  *out = (ep_sample){0};
+  EP_TRY(ep_onnx_bytes_read(ctx, path, MAX_FILE, &p, &n));
+  ep_status st;
+  if (has_suffix(path, ".npy"))
+    st = npy_entry(ctx, path, p, n, 0, 0, out);
+  else if (has_suffix(path, ".csv"))
+    st = csv_all(ctx, path, p, n, out);
+  else
+    st = idx_all(ctx, path, p, n, out);
+  ep_free(ctx, p);
+  if (st != EP_OK) {
+    ep_free(ctx, out->x);
+    *out = (ep_sample){0};
+  }
+  return st;
+}

@@ -16,6 +16,8 @@ typedef struct ep_sample {
  * .npy array is cut into entries of `n_expected` values, a .png is entry 0 (image_png.h: values as stored); n_expected
  * 0 = whatever is there. One clear line for every file that does not fit. */
 ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_expected, ep_sample *out);
+/* Every value of an IDX, .npy or .csv file, in order. */
+ep_status ep_dataset_read_all(ep_ctx *ctx, const char *path, ep_sample *out);
 /* Label number `index` of an IDX label file (or of any of the above with one value per entry). */
 ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t *out);
 

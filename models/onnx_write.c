@@ -175,22 +175,24 @@ static ep_status write_map(writer *w, const ep_linop *A, char *in, char *out) {
   return attr_int(w, nd, "axis", 1);
 }
 
-static ep_status write_conv(writer *w, const ep_linop *A, char *in, char *out) {
+/* bias: one number per channel, or NULL. */
+static ep_status write_conv(writer *w, const ep_linop *A, const float *bias, char *in, char *out) {
   const ep_conv_geom *g = &A->conv;
   assert(A->kind == EP_LINOP_CONV && A->n_w == (size_t)g->c_out * (g->c_in / g->groups) * g->kh * g->kw);
   int64_t image[4] = {1, g->c_in, g->h_in, g->w_in}, map[4] = {1, g->c_out, g->h_out, g->w_out};
-  int64_t dim[4] = {g->c_out, g->c_in / g->groups, g->kh, g->kw}, flat[2] = {1, A->n_out};
+  int64_t dim[4] = {g->c_out, g->c_in / g->groups, g->kh, g->kw}, flat[2] = {1, A->n_out}, n_bias = g->c_out;
   /* End padding follows from the sizes; a negative one (unused rows at the end) is cut off by the stride anyway. */
   int64_t end_h = ((int64_t)g->h_out - 1) * g->stride_h + (int64_t)(g->kh - 1) * g->dil_h + 1 - g->pad_top - g->h_in;
   int64_t end_w = ((int64_t)g->w_out - 1) * g->stride_w + (int64_t)(g->kw - 1) * g->dil_w + 1 - g->pad_left - g->w_in;
   int64_t pads[4] = {g->pad_top, g->pad_left, end_h > 0 ? end_h : 0, end_w > 0 ? end_w : 0};
   int64_t stride[2] = {g->stride_h, g->stride_w}, dil[2] = {g->dil_h, g->dil_w};
   int64_t extra[2] = {end_h < 0 ? -end_h : 0, end_w < 0 ? -end_w : 0};
-  char *ins[2] = {name_of(w, "image"), NULL}, *res = name_of(w, "conv");
+  char *ins[3] = {name_of(w, "image"), NULL, NULL}, *res = name_of(w, "conv");
   Onnx__NodeProto *nd;
   EP_TRY(reshape(w, in, 4, A->conv_transpose ? map : image, ins[0]));
   EP_TRY(tensor(w, "K", 4, dim, A->w32, NULL, &ins[1]));
-  EP_TRY(node(w, A->conv_transpose ? "ConvTranspose" : "Conv", 2, ins, res, &nd));
+  if (bias) EP_TRY(tensor(w, "bias", 1, &n_bias, bias, NULL, &ins[2]));
+  EP_TRY(node(w, A->conv_transpose ? "ConvTranspose" : "Conv", bias ? 3 : 2, ins, res, &nd));
   EP_TRY(attr_ints(w, nd, "pads", 4, pads));
   EP_TRY(attr_ints(w, nd, "strides", 2, stride));
   EP_TRY(attr_ints(w, nd, "dilations", 2, dil));
@@ -211,10 +213,25 @@ static ep_status write_term(writer *w, const ep_linop *A, char *in, char *out) {
   case EP_LINOP_MAP:
     return write_map(w, A, in, out);
   case EP_LINOP_CONV:
-    return write_conv(w, A, in, out);
+    return write_conv(w, A, NULL, in, out);
   default:
     return write_matrix(w, A, in, out);
   }
+}
+
+/* A convolution whose bias is one number per channel: *bias gets those (arena memory), else NULL. */
+static ep_status channel_bias(writer *w, const ep_affine *a, const float **bias) {
+  const ep_linop *A = &a->A[0];
+  *bias = NULL;
+  if (a->n_terms != 1 || A->kind != EP_LINOP_CONV || A->conv_transpose || !a->bias) return EP_OK;
+  uint32_t per = A->n_out / A->conv.c_out;
+  for (uint32_t i = 0; i < A->n_out; i++)
+    if (a->bias32[i] != a->bias32[i / per * per]) return EP_OK;
+  float *b = EP_ARENA(&w->arena, float, A->conv.c_out);
+  if (!b) return EP_E_NOMEM;
+  for (uint32_t c = 0; c < A->conv.c_out; c++) b[c] = a->bias32[(size_t)c * per];
+  *bias = b;
+  return EP_OK;
 }
 
 static ep_status write_affine(writer *w, const ep_node *nd, char *out) {
@@ -222,6 +239,9 @@ static ep_status write_affine(writer *w, const ep_node *nd, char *out) {
   int64_t dim[2] = {1, w->g->val[nd->out].n};
   char *sum = NULL;
   assert(a->n_terms == nd->n_in);
+  const float *per_channel;
+  EP_TRY(channel_bias(w, a, &per_channel));
+  if (per_channel) return write_conv(w, &a->A[0], per_channel, value_name(w, nd->in[0]), out);
   for (uint32_t k = 0; k < a->n_terms; k++) {
     bool is_last = k + 1 == a->n_terms && !a->bias;
     char *part = is_last && !sum ? out : name_of(w, "part");

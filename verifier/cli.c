@@ -155,7 +155,8 @@ int ep_cli_main(int argc, char **argv) {
   if (st == EP_OK && !exit_now) {
     ep_ctx_set_log(cli.ctx, (int)cli.cfg.verbosity, print_log, &is_tty);
     if (cli.cfg.memory_limit > 0) ep_ctx_set_memory_limit(cli.ctx, (size_t)(cli.cfg.memory_limit * 1048576.0));
-    if (cli.cfg.timeout > 0) ep_ctx_set_deadline(cli.ctx, cli.start_s + cli.cfg.timeout);
+    if (cli.cfg.timeout > 0 && ep_option_lists(cli.command->groups, " ", "time"))
+      ep_ctx_set_deadline(cli.ctx, cli.start_s + cli.cfg.timeout);
     st = cli.command->run(&cli, &exit_code);
   }
   if (st != EP_OK) {

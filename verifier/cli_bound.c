@@ -146,7 +146,11 @@ done:
 }
 
 static ep_status bound_all(job *j) {
-  const char *wanted = j->cli->cfg.method;
+  const char *wanted = j->cli->cfg.method ? j->cli->cfg.method : "all";
+  bool is_known = strcmp(wanted, "all") == 0;
+  for (method m = 0; m < N_METHOD; m++) is_known = is_known || strcmp(wanted, method_names[m]) == 0;
+  if (!is_known)
+    return EP_FAIL(j->cli->ctx, EP_E_OPTION, "--method: '%s' is not one of all|ibp|forward|crown|alpha-crown", wanted);
   j->result = EP_ARENA(&j->arena, ep_bound_result, (size_t)j->query->n_box * N_METHOD + 1);
   if (!j->result) return EP_E_NOMEM;
   for (uint32_t box = 0; box < j->query->n_box; box++) {

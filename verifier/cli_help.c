@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "ep_version.h"
+#include "models/train/loss.h"
+#include "models/train/net.h"
 #include "verifier/branching.h"
 #include "verifier/cli.h"
 #include "verifier/engine.h"
@@ -23,6 +25,7 @@ void ep_cli_print_usage(FILE *out) {
         "and replayed), unknown or timeout. Exit code: 20 unsat, 10 sat, 0 unknown or timeout, 1 usage, 2 bad input,\n"
         "3 internal trouble.\n\n"
         "'epsproof help COMMAND' lists a command's options; 'epsproof help engines' the engines;\n"
+        "'epsproof help methods' training methods and architectures;\n"
         "'epsproof --version' the version.\n",
         out);
 }
@@ -97,6 +100,15 @@ static void print_engines(FILE *out) {
     fprintf(out, "  %-12s %s\n", ep_branchings[i].name, ep_branchings[i].help);
 }
 
+static void print_methods(FILE *out) {
+  fputs("training methods (train --method NAME):\n", out);
+  for (size_t i = 0; i < ep_n_methods; i++) fprintf(out, "  %-14s %s\n", ep_methods[i].name, ep_methods[i].help);
+  fputs("\nlosses (--loss NAME):\n", out);
+  for (size_t i = 0; i < ep_n_losses; i++) fprintf(out, "  %-14s %s\n", ep_losses[i].name, ep_losses[i].help);
+  fputs("\narchitectures (--arch NAME):\n", out);
+  for (size_t i = 0; i < ep_n_archs; i++) fprintf(out, "  %-14s %s\n", ep_archs[i].name, ep_archs[i].help);
+}
+
 /* Text for roff: a leading dot or quote and every hyphen and backslash need care. */
 static void roff(FILE *out, const char *s) {
   for (; *s; s++) {
@@ -152,6 +164,10 @@ static void print_man(FILE *out) {
   print_man_options(out);
   fputs(".SH ENGINES\n", out);
   for (size_t i = 0; i < ep_n_engines; i++) roff_item(out, ep_engines[i].name, "", ep_engines[i].help);
+  fputs(".SH TRAINING METHODS\n", out);
+  for (size_t i = 0; i < ep_n_methods; i++) roff_item(out, ep_methods[i].name, "", ep_methods[i].help);
+  fputs(".SH ARCHITECTURES\n", out);
+  for (size_t i = 0; i < ep_n_archs; i++) roff_item(out, ep_archs[i].name, "", ep_archs[i].help);
   fputs(".SH EXIT STATUS\n", out);
   roff_item(out, "20", "", "unsat: no counterexample exists");
   roff_item(out, "10", "", "sat: a counterexample was found and replayed");
@@ -203,6 +219,8 @@ ep_status ep_cli_help(ep_cli *cli, int *exit_code) {
     ep_cli_print_command(stdout, command);
   else if (strcmp(topic, "engines") == 0)
     print_engines(stdout);
+  else if (strcmp(topic, "methods") == 0)
+    print_methods(stdout);
   else if (strcmp(topic, "options") == 0)
     print_options(stdout, NULL);
   else if (strcmp(topic, "man") == 0)
@@ -210,7 +228,7 @@ ep_status ep_cli_help(ep_cli *cli, int *exit_code) {
   else if (strcmp(topic, "completion") == 0)
     print_completion(stdout);
   else
-    return EP_FAIL(cli->ctx, EP_E_OPTION, "no help on '%s' (topics: a command, engines, options, man, completion)",
-                   topic);
+    return EP_FAIL(cli->ctx, EP_E_OPTION,
+                   "no help on '%s' (topics: a command, engines, methods, options, man, completion)", topic);
   return EP_OK;
 }

@@ -108,7 +108,7 @@ static void flags_are_distinct_and_grouped(void **state) {
 
 static void nearest_spelling(void **state) {
   (void)state;
-  const ep_option *o = ep_option_nearest("timout", 6, "general search");
+  const ep_option *o = ep_option_nearest("timout", 6, "time search");
   assert_non_null(o);
   assert_string_equal(o->flag, "timeout");
   o = ep_option_nearest("retsarts", 8, "general search");
