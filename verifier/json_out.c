@@ -198,3 +198,42 @@ ep_status ep_json_out_bound(const char *path, const ep_graph *g, const ep_query 
                         "property_sha256", q->sha256, "boxes", boxes),
               out);
 }
+
+static json_t *share(uint64_t k, uint64_t n) {
+  double lo, hi;
+  ep_evaluate_interval(k, n, 0.05, &lo, &hi);
+  return json_pack("{s:I, s:o, s:f, s:f}", "count", (json_int_t)k, "share",
+                   n ? json_real((double)k / (double)n) : json_null(), "low95", lo, "high95", hi);
+}
+
+static json_t *counts(const ep_eval_counts *c) {
+  json_t *o = json_object();
+  json_object_set_new(o, "samples", json_integer((json_int_t)c->n));
+  json_object_set_new(o, "natural", share(c->natural, c->n));
+  json_object_set_new(o, "attacked", share(c->attacked, c->n));
+  json_object_set_new(o, "ibp", share(c->ibp, c->n));
+  json_object_set_new(o, "crown", share(c->crown, c->n));
+  json_object_set_new(o, "alpha_crown", share(c->alpha, c->n));
+  json_object_set_new(o, "verified", share(c->verified, c->n));
+  json_t *all = json_object();
+  for (ep_eval_outcome k = EP_EVAL_WRONG; k < EP_N_EVAL_OUTCOME; k++)
+    json_object_set_new(all, ep_evaluate_text(k), json_integer((json_int_t)c->outcome[k]));
+  json_object_set_new(o, "outcomes", all);
+  return o;
+}
+
+ep_status ep_json_out_eval(const char *path, const ep_graph *g, const ep_config *cfg, const ep_eval_counts *all,
+                           uint32_t n_class, const ep_eval_counts *by_class, double seconds, FILE *out) {
+  json_t *classes = json_array(), *o = json_object();
+  for (uint32_t k = 0; k < n_class; k++) json_array_append_new(classes, counts(&by_class[k]));
+  json_object_set_new(o, "network", text(path));
+  json_object_set_new(o, "network_sha256", text(g->sha256));
+  json_object_set_new(o, "data", text(cfg->data));
+  json_object_set_new(o, "part", text(cfg->part));
+  json_object_set_new(o, "epsilon", number(cfg->epsilon));
+  json_object_set_new(o, "budget_seconds", number(cfg->timeout));
+  json_object_set_new(o, "result", counts(all));
+  json_object_set_new(o, "classes", classes);
+  json_object_set_new(o, "seconds", number(seconds));
+  return dump(g->ctx, o, out);
+}

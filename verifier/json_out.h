@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "verifier/evaluate.h"
 #include "verifier/report.h"
 
 /* Commands verify, robust and attack. */
@@ -23,5 +24,9 @@ typedef struct ep_bound_result {
 double ep_bound_mean_width(const ep_bound_result *r, uint32_t n_y);
 ep_status ep_json_out_bound(const char *path, const ep_graph *g, const ep_query *q, size_t n,
                             const ep_bound_result *results, FILE *out);
+
+/* Command eval: all samples and those of each class. */
+ep_status ep_json_out_eval(const char *path, const ep_graph *g, const ep_config *cfg, const ep_eval_counts *all,
+                           uint32_t n_class, const ep_eval_counts *by_class, double seconds, FILE *out);
 
 #endif

@@ -142,6 +142,22 @@ ep_status ep_watch_start(ep_session *s, ep_watch **out) {
   return EP_OK;
 }
 
+void ep_watch_catch(ep_ctx *ctx) {
+  sem_init(&signals.wake, 0, 0);
+  atomic_store(&signals.n_signals, 0);
+  atomic_store(&signals.ctx, ctx);
+  struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+  sigaction(SIGINT, &act, NULL);
+  sigaction(SIGTERM, &act, NULL);
+}
+
+void ep_watch_release(void) {
+  struct sigaction act = {.sa_handler = SIG_DFL};
+  sigaction(SIGINT, &act, NULL);
+  sigaction(SIGTERM, &act, NULL);
+  atomic_store(&signals.ctx, NULL);
+}
+
 void ep_watch_stop(ep_watch *w) {
   if (!w) return;
   ep_ctx *ctx = w->session->ctx;

@@ -13,4 +13,9 @@ ep_status ep_watch_start(ep_session *session, ep_watch **out);
 /* Ends the thread, wipes the progress line, restores the signal handlers. NULL is fine. */
 void ep_watch_stop(ep_watch *watch);
 
+/* For commands that look after themselves between signals: the first SIGINT or SIGTERM interrupts `ctx`, a second one
+ * ends the process. No thread. Not together with ep_watch_start. */
+void ep_watch_catch(ep_ctx *ctx);
+void ep_watch_release(void);
+
 #endif
