@@ -113,3 +113,14 @@ ep_status ep_image_png_decode(ep_ctx *ctx, const char *name, const void *data, s
   *width = r.width;
   return st;
 }
+
+ep_status ep_image_png_write(ep_ctx *ctx, const char *path, const uint8_t *samples, uint32_t channels, uint32_t height,
+                             uint32_t width) {
+  assert((channels == 1 || channels == 3) && height && width);
+  png_image image = {.version = PNG_IMAGE_VERSION,
+                     .width = width,
+                     .height = height,
+                     .format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
+  if (png_image_write_to_file(&image, path, 0, samples, 0, NULL)) return EP_OK;
+  return EP_FAIL(ctx, EP_E_IO, "%s: cannot be written: %s", path, image.message);
+}

@@ -14,4 +14,8 @@
 ep_status ep_image_png_decode(ep_ctx *ctx, const char *name, const void *data, size_t n, double **x, uint32_t *channels,
                               uint32_t *height, uint32_t *width);
 
+/* Writes samples[height][width][channels] (1 grey, 3 RGB) as an 8-bit PNG. EP_E_IO with the path otherwise. */
+ep_status ep_image_png_write(ep_ctx *ctx, const char *path, const uint8_t *samples, uint32_t channels, uint32_t height,
+                             uint32_t width);
+
 #endif

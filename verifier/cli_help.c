@@ -6,6 +6,7 @@
 #include "ep_version.h"
 #include "models/train/loss.h"
 #include "models/train/net.h"
+#include "verifier/adversary.h"
 #include "verifier/branching.h"
 #include "verifier/cli.h"
 #include "verifier/engine.h"
@@ -103,6 +104,9 @@ static void print_engines(FILE *out) {
 static void print_methods(FILE *out) {
   fputs("training methods (train --method NAME):\n", out);
   for (size_t i = 0; i < ep_n_methods; i++) fprintf(out, "  %-14s %s\n", ep_methods[i].name, ep_methods[i].help);
+  fputs("\nattacks (attack NET --data PATH --method NAME):\n", out);
+  for (size_t i = 0; i < ep_n_attack_kinds; i++)
+    fprintf(out, "  %-14s %s\n", ep_attack_kinds[i].name, ep_attack_kinds[i].help);
   fputs("\nlosses (--loss NAME):\n", out);
   for (size_t i = 0; i < ep_n_losses; i++) fprintf(out, "  %-14s %s\n", ep_losses[i].name, ep_losses[i].help);
   fputs("\narchitectures (--arch NAME):\n", out);
@@ -166,6 +170,8 @@ static void print_man(FILE *out) {
   for (size_t i = 0; i < ep_n_engines; i++) roff_item(out, ep_engines[i].name, "", ep_engines[i].help);
   fputs(".SH TRAINING METHODS\n", out);
   for (size_t i = 0; i < ep_n_methods; i++) roff_item(out, ep_methods[i].name, "", ep_methods[i].help);
+  fputs(".SH ATTACKS\n", out);
+  for (size_t i = 0; i < ep_n_attack_kinds; i++) roff_item(out, ep_attack_kinds[i].name, "", ep_attack_kinds[i].help);
   fputs(".SH ARCHITECTURES\n", out);
   for (size_t i = 0; i < ep_n_archs; i++) roff_item(out, ep_archs[i].name, "", ep_archs[i].help);
   fputs(".SH EXIT STATUS\n", out);

@@ -2,6 +2,7 @@
 #include "verifier/cli_robust.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "models/dataset.h"
 #include "models/eval.h"
@@ -89,6 +90,7 @@ ep_status ep_cli_robust_query(const ep_cli *cli, const ep_graph *g, ep_query **o
   ep_sample sample;
   char name[300];
   if (!cfg->image) return EP_FAIL(cli->ctx, EP_E_OPTION, "robust needs --image FILE");
+  if (strcmp(cfg->norm, "linf") != 0) return EP_FAIL(cli->ctx, EP_E_OPTION, "robust takes --norm linf only");
   EP_TRY(ep_dataset_read(cli->ctx, cfg->image, (size_t)cfg->index, g->val[g->input].n, &sample));
   ep_status st = fill(cli, g, &sample, &f);
   snprintf(name, sizeof name, "%s ball of radius %g around entry %lld of %.200s, label %u", cfg->norm, cfg->epsilon,

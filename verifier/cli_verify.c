@@ -8,6 +8,7 @@
 #include "models/onnx.h"
 #include "verifier/branching.h"
 #include "verifier/cli.h"
+#include "verifier/cli_attack.h"
 #include "verifier/cli_robust.h"
 #include "verifier/report.h"
 #include "verifier/vnnlib.h"
@@ -163,6 +164,7 @@ ep_status ep_cli_robust(ep_cli *cli, int *exit_code) { return run_query(cli, NUL
 ep_status ep_cli_verify(ep_cli *cli, int *exit_code) { return run_query(cli, cli->arg[1], query_from_file, exit_code); }
 
 ep_status ep_cli_attack(ep_cli *cli, int *exit_code) {
+  if (cli->n_arg == 1) return ep_cli_attack_data(cli, exit_code);
   if (strcmp(cli->cfg.engine, "auto") != 0 && strcmp(cli->cfg.engine, "attack") != 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "'attack' takes no --engine (use verify)");
   cli->cfg.engine = "attack";

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Attacks on a data set from the command line: what is found, records, pictures, bad input.
+. "$EP_SOURCE/tests/cli/lib.sh"
+encode >two.onnx <<'END'
+ir_version: 7
+opset_import { version: 13 }
+graph {
+  name: "two"
+  node { input: "x" input: "W" output: "y" op_type: "MatMul" name: "scores" }
+  initializer { name: "W" data_type: 1 dims: 4 dims: 2 float_data: [1, 0, 1, 0, 0, 1, 0, 1] }
+  input { name: "x" type { tensor_type { elem_type: 1 shape { dim { dim_value: 1 } dim { dim_value: 4 } } } } }
+  output { name: "y" type { tensor_type { elem_type: 1 shape { dim { dim_value: 1 } dim { dim_value: 2 } } } } }
+}
+END
+# Margins 0.4, 1.2 and (wrong) -0.4 over four pixels: linf distances 0.1, 0.3.
+printf '0.5,0.5,0.3,0.3\n0.1,0.1,0.7,0.7\n0.5,0.5,0.3,0.3\n' >x.csv
+printf '0\n1\n1\n' >y.csv
+attack() { run attack two.onnx --data x.csv --labels y.csv "$@"; }
+attack --method pgd --epsilon 0.2 --records r.csv --out pics; expect_rc 0 pgd
+expect_out 'classified rightly 2'; expect_out '^found: 1 '
+[ "$(cut -d, -f1-5 r.csv | tail -n 3 | tr '\n' ' ')" = '0,0,0,1,1 1,1,1,0,1 2,1,0,0,0 ' ] || fail "records: $(cat r.csv)"
+[ "$(head -c 4 pics/pgd_0.png | tail -c 3)" = PNG ] && [ -s pics/pgd_sheet.png ] || fail 'no pictures'
+[ ! -e pics/pgd_1.png ] || fail 'a picture of what was not found'
+attack --method deepfool; expect_out '^found: 2 '; expect_out 'linf: mean 0.20'
+attack --method fgsm --format json; expect_out '"found": 2'
+for method in apgd-ce apgd-dlr ddn; do attack --method $method --epsilon 0.35; expect_rc 0 $method; expect_out '^found: 2 '; done
+
+attack --method jsma; expect_rc 0 jsma; expect_out '^found: 0 ' # no pixel lowers the other score: no saliency
+
+# Refusals.
+attack --method pgd; expect_refusal 1 'needs --epsilon'
+attack --method nonsense --epsilon 0.1; expect_refusal 1 'unknown attack'
+attack --method pgd --epsilon 0.1 --unclipped --out pics; expect_refusal 1 'no pictures'
+attack --method pgd --epsilon 0.1 --first 3; expect_refusal 1 'there are 3'
+attack --method pgd --epsilon 0.2 --out r.csv/x; expect_refusal 2 'r.csv/x'
+run robust two.onnx --image x.csv --epsilon 0.1 --norm l2; expect_refusal 1 'linf only'
+finish
