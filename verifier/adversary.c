@@ -23,6 +23,7 @@ const ep_attack_kind *ep_attack_kind_find(const char *name) {
 
 float ep_adversary_cross_entropy(const ep_adversary *a, const float *y, float *gy) {
   float top = y[0], sum = 0;
+  assert(a->n_class >= 2);
   for (uint32_t j = 1; j < a->n_class; j++) top = fmaxf(top, y[j]);
   for (uint32_t j = 0; j < a->n_class; j++) sum += gy[j] = expf(y[j] - top);
   for (uint32_t j = 0; j < a->n_class; j++) gy[j] /= sum;

@@ -1,7 +1,7 @@
 /* Command eval: accuracy of a classifier on a data set, with records that a later run goes on from. */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -35,6 +35,18 @@ static void header(const job *j, char *text, size_t n) {
            j->cli->cfg.epsilon, j->cli->cfg.part, j->data.n, j->data.n_in);
 }
 
+/* "index,label,outcome,..."; false when it is none of this data set. */
+static bool parse_record(const job *j, const char *at, size_t *index, ep_eval_outcome *o) {
+  char *end;
+  *index = (size_t)strtoull(at, &end, 10);
+  if (end == at || *end != ',' || *index >= j->data.n) return false;
+  at = end + 1;
+  unsigned long label = strtoul(at, &end, 10);
+  if (end == at || *end != ',' || label != j->data.label[*index]) return false;
+  *o = ep_evaluate_parse(end + 1, strcspn(end + 1, ","));
+  return *o < EP_N_EVAL_OUTCOME;
+}
+
 /* A torn last line (the run was killed while writing) is dropped. */
 static ep_status take_records(job *j, char *text, size_t n, size_t *whole) {
   char want[256], *end = memchr(text, '\n', n);
@@ -44,20 +56,12 @@ static ep_status take_records(job *j, char *text, size_t n, size_t *whole) {
   size_t line = 1;
   char *at = end + 1;
   for (; (end = memchr(at, '\n', n - (size_t)(at - text))); at = end + 1) {
-    size_t index, used;
-    uint32_t label;
-    int len = 0;
+    size_t index = 0;
+    ep_eval_outcome o = EP_N_EVAL_OUTCOME;
     *end = 0;
     line++;
     bool is_title = line == 2 && !strcmp(at, "index,label,outcome,seconds");
-    bool is_ok = is_title || (sscanf(at, "%zu,%" SCNu32 ",%n", &index, &label, &len) == 2 && len);
-    ep_eval_outcome o = EP_N_EVAL_OUTCOME;
-    if (is_ok && !is_title) {
-      used = strcspn(at + len, ",");
-      o = ep_evaluate_parse(at + len, used);
-      is_ok = o < EP_N_EVAL_OUTCOME && index < j->data.n && j->data.label[index] == label;
-    }
-    if (!is_ok)
+    if (!is_title && !parse_record(j, at, &index, &o))
       return EP_FAIL(j->cli->ctx, EP_E_SYNTAX, "%s:%zu: not a record of this data set", j->cli->cfg.records, line);
     if (is_title || index < j->first || index >= j->first + j->n) continue;
     j->n_known += j->outcome[index - j->first] == EP_N_EVAL_OUTCOME;

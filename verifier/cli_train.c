@@ -72,6 +72,7 @@ static ep_status fill(const ep_cli *cli, ep_train_opt *o) {
   o->epsilon = cfg->train_epsilon >= 0 ? cfg->train_epsilon : o->eval_epsilon;
   o->kappa = cfg->kappa;
   o->mix = cfg->mix;
+  o->crown = cfg->crown;
   o->box_ratio = cfg->box_ratio;
   o->attack_steps = (uint32_t)cfg->attack_steps;
   o->attack_rate = cfg->attack_rate;

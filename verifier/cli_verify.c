@@ -147,6 +147,8 @@ static ep_status run_query(ep_cli *cli, const char *property, query_fn make_quer
   } else {
     ep_ctx_clear_error(cli->ctx);
     st = ep_report_write(&j.session, &a);
+    if (st == EP_OK && a.witness && !property && cli->cfg.out)
+      st = ep_cli_robust_picture(cli, j.graph, a.witness->x, cli->cfg.out);
   }
 done:
   job_clear(&j);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/transpose.h"
+#include "models/train/crown.h"
 #include "models/train/warmup.h"
 
 enum { L = EP_LANES };
@@ -19,9 +20,11 @@ typedef struct dense {
 
 typedef struct group {
   ep_pass *pass;
-  uint32_t label[L], n; /* n lanes are in use, the others repeat lane 0 */
-  float *clean;         /* the unperturbed input */
-  float *m[2], *g[2];   /* margins and their gradients: points, boxes */
+  ep_crown *crown;             /* NULL until a step needs it */
+  float *crown_m, *crown_grad; /* its margins; its gradients of dense weights, which passes leave to the batch */
+  uint32_t label[L], n;        /* n lanes are in use, the others repeat lane 0 */
+  float *clean;                /* the unperturbed input */
+  float *m[2], *g[2];          /* margins and their gradients: points, boxes */
   float loss[L], *scratch;
   double warmup;
 } group;
@@ -128,7 +131,10 @@ ep_status ep_batch_create(ep_net *net, uint32_t batch, ep_pool *pool, ep_batch *
 void ep_batch_destroy(ep_batch *s) {
   if (!s) return;
   ep_ctx *ctx = s->net->ctx;
-  for (uint32_t k = 0; s->group && k < s->n_group; k++) ep_pass_destroy(s->group[k].pass);
+  for (uint32_t k = 0; s->group && k < s->n_group; k++) {
+    ep_pass_destroy(s->group[k].pass);
+    ep_crown_destroy(s->group[k].crown);
+  }
   ep_weights_destroy(s->w);
   ep_arena_clear(&s->arena);
   ep_free(ctx, s);
@@ -322,12 +328,36 @@ static void forward_segment(const ep_batch *s, ep_pass *p) {
   if (s->streams & EP_HAS_POINT) ep_pass_forward(p, EP_HAS_POINT, last, to);
 }
 
+static bool has_crown(const ep_batch *s) {
+  return s->opt->method->box == EP_METHOD_BOX_CROWN && s->opt->crown > 0 && !s->opt->is_evaluation;
+}
+
+/* Margins are mixed: (1-c) m_ibp + c m_crown. */
+static void mix_crown(const ep_batch *s, group *g) {
+  const float c = (float)s->opt->crown;
+  size_t n = (size_t)ep_net_n_class(s->net) * L;
+  ep_crown_margins(g->crown, g->pass, g->label, g->crown_m);
+  for (size_t i = 0; i < n; i++) g->m[1][i] = (1 - c) * g->m[1][i] + c * g->crown_m[i];
+}
+
+static void crown_gradient(const ep_batch *s, group *g) {
+  const float c = (float)s->opt->crown;
+  size_t n = (size_t)ep_net_n_class(s->net) * L;
+  for (size_t i = 0; i < n; i++) {
+    g->crown_m[i] = c * g->g[1][i];
+    g->g[1][i] *= 1 - c;
+  }
+  memset(g->crown_grad, 0, s->net->n_param * sizeof *g->crown_grad);
+  ep_crown_gradient(g->crown, g->pass, g->label, g->crown_m, g->crown_grad);
+}
+
 /* Gradients of the loss at the outputs. */
 static void losses(ep_batch *s, group *g) {
   uint32_t n_class = ep_net_n_class(s->net);
   bool has_point = s->has_gradient[0], has_box = s->has_gradient[1];
   if (s->streams & EP_HAS_POINT) point_margins(s, g);
   if (s->streams & EP_HAS_BOX) box_margins(s, g);
+  if (has_crown(s)) mix_crown(s, g);
   ep_loss_combine(s->opt->loss, s->opt->method->combine, has_box ? has_point ? (float)s->opt->share : 1 : 0, n_class,
                   g->label, has_point ? g->m[0] : NULL, has_box ? g->m[1] : NULL, g->loss, g->g[0], g->g[1],
                   g->scratch);
@@ -338,6 +368,7 @@ static void losses(ep_batch *s, group *g) {
     g->g[1][i] *= part;
   }
   if (has_point) point_gradient(s, g);
+  if (has_crown(s)) crown_gradient(s, g);
   if (has_box) box_gradient(s, g);
 }
 
@@ -395,10 +426,13 @@ static ep_status backward_norm(void *arg, size_t k, unsigned worker, ep_scratch 
   return EP_OK;
 }
 
+/* Terms of a channel's sum over the batch. */
+static size_t n_terms(const ep_batch *s, const ep_layer *l) { return (size_t)(l->n_out / l->n_ch) * L * s->n_used; }
+
 /* Adds up the groups' sums for BatchNormalization layer i; out[2 * n_ch], divided by the number of terms. */
 static void gather_sums(const ep_batch *s, uint32_t i, double *out) {
   const ep_layer *l = &s->net->layer[i];
-  double n = (double)(l->n_out / l->n_ch) * L * s->n_used;
+  double n = (double)n_terms(s, l);
   for (uint32_t c = 0; c < 2 * l->n_ch; c++) {
     out[c] = 0;
     for (uint32_t k = 0; k < s->n_used; k++) out[c] += s->group[k].pass->sum[2 * l->stat + c];
@@ -409,7 +443,7 @@ static void gather_sums(const ep_batch *s, uint32_t i, double *out) {
 /* Statistics of the batch, and the running ones (momentum 0.1, unbiased variance, as elsewhere). */
 static void set_statistics(ep_batch *s, uint32_t i, double *sums) {
   const ep_layer *l = &s->net->layer[i];
-  double n = (double)(l->n_out / l->n_ch) * L * s->n_used;
+  double n = (double)n_terms(s, l);
   gather_sums(s, i, sums);
   for (uint32_t c = 0; c < l->n_ch; c++) {
     double mean = sums[2 * c], var = fmax(sums[2 * c + 1] - mean * mean, 0);
@@ -459,8 +493,9 @@ static ep_status reduce_dense(const ep_batch *s, const dense *d, size_t block, e
   ep_scratch_mark mark = ep_scratch_save(scratch);
   float *point = EP_SCRATCH(scratch, float, (size_t)l->n_out *L),
         *rad = EP_SCRATCH(scratch, float, (size_t)l->n_out *L);
-  uint32_t *off = EP_SCRATCH(scratch, uint32_t, 6 * (size_t)s->batch), *row = off + 3 * (size_t)s->batch;
-  if (!point || !rad || !off) return EP_E_NOMEM;
+  uint32_t *off = EP_SCRATCH(scratch, uint32_t, 3 * (size_t)s->batch);
+  uint32_t *row = EP_SCRATCH(scratch, uint32_t, 3 * (size_t)s->batch);
+  if (!point || !rad || !off || !row) return EP_E_NOMEM;
   dense_block(s, d, block, point, EP_POINT, EP_MID, off, row);
   dense_block(s, d, block, rad, EP_RAD, EP_RAD, off, row);
   bool is_last = d->layer + 1 == s->net->n_layer;
@@ -470,6 +505,7 @@ static ep_status reduce_dense(const ep_batch *s, const dense *d, size_t block, e
       float w = s->net->param[at], r = rad[o * L + k];
       s->grad[at] = point[o * L + k] + (w > 0 ? r : w < 0 ? -r : 0);
       for (uint32_t q = 0; q < s->n_used && is_last; q++) s->grad[at] += s->group[q].pass->gparam[at];
+      for (uint32_t q = 0; q < s->n_used && has_crown(s); q++) s->grad[at] += s->group[q].crown_grad[at];
     }
   ep_scratch_restore(scratch, mark);
   return EP_OK;
@@ -487,6 +523,7 @@ static ep_status reduce_task(void *arg, size_t i, unsigned worker, ep_scratch *s
   for (size_t k = from; k < to; k++) {
     s->grad[k] = 0;
     for (uint32_t q = 0; q < s->n_used; q++) s->grad[k] += s->group[q].pass->gparam[k];
+    for (uint32_t q = 0; q < s->n_used && has_crown(s); q++) s->grad[k] += s->group[q].crown_grad[k];
   }
   return EP_OK;
 }
@@ -534,6 +571,14 @@ static void choose_streams(ep_batch *s) {
   s->streams = (s->has_gradient[0] || has_norm ? EP_HAS_POINT : 0) | (s->has_gradient[1] ? EP_HAS_BOX : 0);
 }
 
+static ep_status need_crown(ep_batch *s, group *g) {
+  if (g->crown) return EP_OK;
+  g->crown_m = EP_ARENA(&s->arena, float, (size_t)ep_net_n_class(s->net) * L);
+  g->crown_grad = EP_ARENA(&s->arena, float, s->net->n_param + 1);
+  if (!g->crown_m || !g->crown_grad) return EP_E_NOMEM;
+  return ep_crown_create(s->w, &g->crown);
+}
+
 ep_status ep_batch_run(ep_batch *s, const ep_batch_opt *opt, uint32_t n, const float *const *x, const uint32_t *label,
                        ep_batch_sums *sums) {
   assert(n && n <= s->batch && (opt->is_evaluation || n % L == 0));
@@ -543,6 +588,7 @@ ep_status ep_batch_run(ep_batch *s, const ep_batch_opt *opt, uint32_t n, const f
   s->n_used = (n + L - 1) / L;
   choose_streams(s);
   for (uint32_t k = 0; k < s->n_used; k++) s->group[k].warmup = 0;
+  for (uint32_t k = 0; k < s->n_group && has_crown(s); k++) EP_TRY(need_crown(s, &s->group[k]));
   ep_weights_use_running(s->w); /* for the attack, and all of an evaluation */
   start_arg a = {s, label};
   EP_TRY(ep_pool_run(s->pool, s->n_used, start, &a));

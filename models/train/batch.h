@@ -13,6 +13,7 @@ typedef struct ep_batch_opt {
   const ep_loss *loss;
   double epsilon;          /* radius of boxes and attacks */
   double share;            /* the box loss's share s (loss.h) */
+  double crown;            /* crown boxes: share of the linear bounds in the margins; 0 = off */
   double box_ratio;        /* small boxes: their radius / epsilon */
   double clip_lo, clip_hi; /* valid range of inputs */
   uint32_t attack_steps;

@@ -11,6 +11,7 @@ enum { L = EP_LANES };
 /* log sum_j exp(-m_j) with m_label = 0, shifted by the largest term. */
 static void loss_cross_entropy(uint32_t n_class, const uint32_t *label, const float *m, float *loss, float *g) {
   (void)label;
+  assert(n_class >= 2);
   for (size_t l = 0; l < L; l++) {
     float top = 0, sum = 0; /* the label's own term is exp(0) */
     for (uint32_t j = 0; j < n_class; j++) top = fmaxf(top, -m[j * L + l]);

@@ -17,7 +17,12 @@ extern const size_t ep_n_losses;
 const ep_loss *ep_loss_find(const char *name);
 
 typedef enum ep_method_point { EP_METHOD_POINT_NONE, EP_METHOD_POINT_CLEAN, EP_METHOD_POINT_ATTACKED } ep_method_point;
-typedef enum ep_method_box { EP_METHOD_BOX_NONE, EP_METHOD_BOX_FULL, EP_METHOD_BOX_SMALL } ep_method_box;
+typedef enum ep_method_box {
+  EP_METHOD_BOX_NONE,
+  EP_METHOD_BOX_FULL,
+  EP_METHOD_BOX_SMALL,
+  EP_METHOD_BOX_CROWN
+} ep_method_box;
 typedef enum ep_method_combine {
   EP_METHOD_COMBINE_SUM,
   EP_METHOD_COMBINE_POWER,

@@ -122,6 +122,7 @@ static ep_batch_opt settings(const ep_trainer *t, double at) {
                         .share = o->method->share == EP_METHOD_SHARE_RAMP  ? 1 - kappa
                                  : o->method->share == EP_METHOD_SHARE_ALL ? 1
                                                                            : o->mix,
+                        .crown = 1 - part * (1 - o->crown),
                         .box_ratio = o->box_ratio,
                         .clip_lo = o->clip_lo,
                         .clip_hi = o->clip_hi,
@@ -213,25 +214,11 @@ static void identity(const ep_trainer *t, uint8_t digest[32]) {
   o = t->opt;
   const uint64_t sizes[] = {t->net->n_param, t->net->n_stat, t->data->n,   t->data->n_in, o.seed,       o.batch,
                             o.attack_steps,  o.shift,        o.is_flipped, o.init,        o.optim.kind, o.n_decay};
-  const double reals[] = {o.rate,
-                          o.epochs,
-                          o.ramp_from,
-                          o.ramp_to,
-                          o.decay,
-                          o.epsilon,
-                          o.kappa,
-                          o.mix,
-                          o.box_ratio,
-                          o.attack_rate,
-                          o.warmup,
-                          o.clip_lo,
-                          o.clip_hi,
-                          o.validation,
-                          o.optim.momentum,
-                          o.optim.clip,
-                          o.optim.weight_decay,
-                          o.optim.l1,
-                          o.eval_epsilon};
+  const double reals[] = {
+      o.rate,     o.epochs,      o.ramp_from,  o.ramp_to,        o.decay,       o.epsilon,
+      o.kappa,    o.mix,         o.crown,      o.box_ratio,      o.attack_rate, o.warmup,
+      o.clip_lo,  o.clip_hi,     o.validation, o.optim.momentum, o.optim.clip,  o.optim.weight_decay,
+      o.optim.l1, o.eval_epsilon};
   ep_sha256_init(&h);
   ep_sha256_update(&h, sizes, sizeof sizes);
   ep_sha256_update(&h, reals, sizeof reals);

@@ -85,6 +85,7 @@ static ep_batch_opt settings(const char *method) {
                         .loss = ep_loss_find("cross-entropy"),
                         .epsilon = 0.02,
                         .share = !strcmp(method, "sabr") ? 1 : 0.3,
+                        .crown = 0.6,
                         .box_ratio = 0.4,
                         .clip_hi = 1,
                         .attack_steps = 2,
@@ -140,11 +141,66 @@ static void test_gradients(void **state) {
         char what[64];
         open_fixture(&f, arch[a], 2);
         ep_batch_opt o = settings(ep_methods[m].name);
+        if (o.method->box == EP_METHOD_BOX_CROWN) o.crown = 0; /* lower lines jump: see test_crown */
         o.loss = &ep_losses[k];
         snprintf(what, sizeof what, "net %zu, %s, %s", a, ep_methods[m].name, ep_losses[k].name);
         check_gradient(&f, &o, 0, what);
         close_fixture(&f);
       }
+}
+
+static ep_status arch_shallow(ep_net *net, uint32_t n_class) {
+  ep_net_image at = ep_net_input(net);
+  EP_TRY(ep_net_conv(net, &at, 5, 3, 2, 1));
+  EP_TRY(ep_net_relu(net, &at));
+  EP_TRY(ep_net_avg_pool(net, &at, 2));
+  return ep_net_dense(net, &at, n_class);
+}
+
+/* The lower line of an unstable neuron jumps between two slopes, so the loss has steps. There are none where all
+ * coefficients are negative (one hidden layer, the label's row below all others), and small ones where the activation
+ * is almost linear; between them every term of the gradient counts. */
+static void test_crown(void **state) {
+  (void)state;
+  fixture f;
+  ep_batch_opt o = settings("crown-ibp");
+  o.crown = 1;
+  open_fixture(&f, arch_shallow, 2);
+  const ep_layer *last = &f.net->layer[f.net->n_layer - 1];
+  for (size_t i = 0; i < last->n_w; i++)
+    f.net->param[last->w + i] = i < last->n_in ? -0.5f : fabsf(f.net->param[last->w + i]);
+  memset(f.label, 0, sizeof f.label);
+  o.epsilon = 0.1;
+  check_gradient(&f, &o, 0, "crown-ibp, chords");
+  close_fixture(&f);
+  ep_status (*const arch[])(ep_net *, uint32_t) = {arch_plain, arch_residual};
+  for (size_t a = 0; a < 2; a++) {
+    open_fixture(&f, arch[a], 2);
+    for (uint32_t i = 0; i < f.net->n_layer; i++)
+      if (f.net->layer[i].kind == EP_LAYER_RELU) f.net->layer[i].slope = 0.995f;
+    check_gradient(&f, &o, 0, "crown-ibp, almost linear");
+    close_fixture(&f);
+  }
+}
+
+/* Linear bounds of the shallow network: tighter than intervals, above what an attack finds. */
+static void test_crown_margins(void **state) {
+  (void)state;
+  fixture f;
+  ep_batch_opt o = settings("crown-ibp");
+  open_fixture(&f, arch_plain, 2);
+  o.epsilon = 0.05;
+  o.share = 1;
+  o.crown = 0;
+  double ibp = loss_of(&f, &o);
+  o.crown = 1;
+  double crown = loss_of(&f, &o);
+  o.method = ep_method_find("pgd");
+  o.attack_rate = 0.25;
+  o.attack_steps = 10;
+  double attacked = loss_of(&f, &o);
+  if (!(crown < ibp - 0.05 && crown > attacked)) fail_msg("intervals %g, linear %g, attack %g", ibp, crown, attacked);
+  close_fixture(&f);
 }
 
 /* Batch statistics are differentiated for points; boxes take them as constants, so there only what follows the last
@@ -266,9 +322,9 @@ static void test_last_layer(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients),  cmocka_unit_test(test_batch_norm),
-                                     cmocka_unit_test(test_warmup),     cmocka_unit_test(test_threads),
-                                     cmocka_unit_test(test_evaluation), cmocka_unit_test(test_attack),
-                                     cmocka_unit_test(test_last_layer)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_gradients),     cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_crown),
+      cmocka_unit_test(test_crown_margins), cmocka_unit_test(test_warmup),     cmocka_unit_test(test_threads),
+      cmocka_unit_test(test_evaluation),    cmocka_unit_test(test_attack),     cmocka_unit_test(test_last_layer)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
