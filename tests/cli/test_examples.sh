@@ -13,6 +13,17 @@ while IFS=, read -r benchmark onnx vnnlib timeout truth _; do
 done <"$examples/truth.csv"
 [ "$n" -ge 10 ] && [ "$n" = "$(grep -c . "$examples/instances.csv")" ] || fail "$n truths, $(grep -c . "$examples/instances.csv") instances"
 
+# The trained networks: an image that is proved for one, refuted for the other, with a picture of what refutes it.
+fashion=$examples/fashion
+ask() { run robust "$fashion/$1.onnx" --image "$fashion/images.idx" --labels "$fashion/labels.idx" --index 1 --scale 255 --clip 0,1 \
+  --epsilon 0.1 --timeout 120 --out pictures; }
+ask ibp; expect_first unsat 'ibp.onnx, image 1'
+[ ! -e pictures ] || fail 'a picture of nothing'
+ask natural; expect_first sat 'natural.onnx, image 1'
+[ "$(head -c 4 pictures/counterexample.png | tail -c 3)" = PNG ] || fail 'no picture of the counterexample'
+[ "$(cat "$fashion"/*.onnx | wc -c)" -le 1000000 ] || fail 'the trained networks take more than 1 MB together'
+for net in "$fashion"/*.onnx; do [ "$(wc -c <"$net")" -le 200000 ] || fail "$net is larger than 200 KB"; done
+
 mkdir again
 "$EP_BUILD/examples/make_examples" again || fail 'the generator fails'
 for kind in onnx vnnlib; do diff -r "again/$kind" "$examples/$kind" >&2 || fail "examples/$kind is not what the generator writes"; done

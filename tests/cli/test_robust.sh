@@ -39,6 +39,13 @@ expect_out '"command": "robust"'; expect_out '"description": ".*images.idx'; exp
 run robust two.onnx --image images.idx --labels labels.idx --index 1 --scale 255 --epsilon 0.51 --witness cex.npy
 expect_rc 10 witness; [ "$(head -c 6 cex.npy | tail -c 5)" = NUMPY ] || fail 'no .npy witness'
 
+# A picture of the counterexample, in pixels whatever the normalisation.
+robust --epsilon 0.26 --clip 0,1 --mean 0.1 --std 2 --out pics; expect_rc 10 picture
+[ "$(head -c 4 pics/counterexample.png | tail -c 3)" = PNG ] || fail 'no picture'
+robust --epsilon 0.24 --out none; [ ! -e none ] || fail 'a picture without a counterexample'
+run robust two.onnx --image images.idx --labels labels.idx --index 1 --epsilon 200 --out pics; expect_rc 1 'pixels above 1'
+expect_err 'pictures need \[0,1\]'
+
 # Refusals.
 run robust two.onnx --epsilon 0.1; expect_refusal 1 'image'
 robust; expect_refusal 1 'epsilon'
