@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "bounds/crown.h"
-#include "verifier/spec.h"
+#include "verifier/box_neurons.h"
 
 enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
 
@@ -14,6 +14,7 @@ typedef struct entry {
   struct entry *next; /* free list */
   uint32_t root;      /* box of the query */
   bool has_prior;
+  uint32_t probe;   /* part of a probe (verifier/box_neurons.h), EP_NO_PROBE = of none */
   double log_share; /* log2 of its share of the root box's volume */
   double *lo, *hi, *zlo, *zhi;
   bool *is_open; /* [polytopes of the root box] */
@@ -30,6 +31,8 @@ typedef struct split {
   uint64_t *n_open; /* [n_box] boxes of each root still open */
   bool *is_stuck;   /* [n_box] a box could not be split further */
   double worst;
+  ep_box_neurons neurons;
+  uint64_t domains; /* of searches on neurons */
 } split;
 
 static entry *entry_take(split *sp) {
@@ -91,7 +94,10 @@ typedef struct batch {
   /* results, per box */
   outcome out[MAX_BATCH];
   uint32_t axis[MAX_BATCH];
-  double margin[MAX_BATCH];      /* best margin of its worst open polytope */
+  double margin[MAX_BATCH];                       /* best margin of its worst open polytope */
+  bool may_probe[MAX_BATCH], is_probe[MAX_BATCH]; /* verifier/box_neurons.h */
+  /* Boxes whose neurons were tried, closed by that, and the domains it took. */
+  uint64_t n_try, n_closed, domains;
   double *corner;                /* [n x n_x] candidate inputs, in the batch's own memory */
   bool has_candidate[MAX_BATCH]; /* the float64 forward pass says the corner is a counterexample */
   /* while it runs: bounds and lines, the rows' coefficients at activations, the inputs' shares in pre-activations */
@@ -228,6 +234,58 @@ static void judge(batch *b, size_t d, const size_t *row_at, const double *margin
   }
 }
 
+/* Box d of the batch by itself. */
+static ep_status view_of(const batch *b, size_t d, ep_scratch *s, ep_trace_itv *t, ep_relax_f64 *relax) {
+  const ep_graph *g = b->sp->plan->g;
+  *t = (ep_trace_itv){1, EP_SCRATCH(s, double *, g->n_val + 1), EP_SCRATCH(s, double *, g->n_val + 1)};
+  *relax = (ep_relax_f64){.batch = 1, .lines = EP_SCRATCH(s, ep_lines_f64, g->n_node + 1)};
+  if (!t->lo || !t->hi || !relax->lines) return EP_E_NOMEM;
+  for (uint32_t v = 0; v < g->n_val; v++) {
+    t->lo[v] = b->t.lo[v] + d * g->val[v].n;
+    t->hi[v] = b->t.hi[v] + d * g->val[v].n;
+  }
+  /* What clipping left of the box: a counterexample can only be there. */
+  t->lo[g->input] = b->e[d]->lo;
+  t->hi[g->input] = b->e[d]->hi;
+  for (uint32_t k = 0; k < g->n_node; k++) {
+    size_t at = d * g->val[g->node[k].out].n;
+    const ep_lines_f64 *l = &b->relax.lines[k];
+    if (g->node[k].low.cls == EP_UNIVAR)
+      relax->lines[k] = (ep_lines_f64){l->sl + at, l->tl + at, l->su + at, l->tu + at};
+  }
+  return EP_OK;
+}
+
+/* Boxes that are open with few unstable neurons: closed if the phases of these do it. */
+static ep_status decide_neurons(batch *b, ep_scratch *s) {
+  split *sp = b->sp;
+  for (size_t d = 0; d < b->n; d++) {
+    const ep_spec *spec = &sp->spec[b->e[d]->root];
+    ep_scratch_mark m = ep_scratch_save(s);
+    ep_trace_itv t;
+    ep_relax_f64 relax;
+    if (b->out[d] == CLOSED || b->e[d]->probe != EP_NO_PROBE) continue;
+    EP_TRY(view_of(b, d, s, &t, &relax));
+    bool is_open = !ep_box_neurons_applies(sp->plan, &t, sp->neurons.max_unstable);
+    b->is_probe[d] = !is_open && b->may_probe[d];
+    is_open |= b->is_probe[d];
+    b->n_try += !is_open;
+    ep_box_try t1 = {.corner = b->corner + d * sp->n_x};
+    for (uint32_t p = 0; p < spec->n_poly && !is_open; p++) {
+      t1.is_closed = true;
+      if (b->e[d]->is_open[p])
+        EP_TRY(ep_box_neurons_try(sp->run, b->e[d]->root, sp->plan, spec, &t, &relax, p, &t1, s));
+      if (t1.is_closed) b->e[d]->is_open[p] = false;
+      is_open = !t1.is_closed;
+    }
+    b->domains += t1.domains;
+    b->n_closed += !is_open;
+    if (!is_open) b->out[d] = CLOSED;
+    ep_scratch_restore(s, m);
+  }
+  return EP_OK;
+}
+
 /* Bounds of all layers for the batch's boxes; tables from `s`. */
 static ep_status batch_bounds(batch *b, ep_arena *arena, ep_scratch *s) {
   ep_trace_itv *t = &b->t;
@@ -348,6 +406,7 @@ static ep_status run_batch(void *arg, size_t index, unsigned worker, ep_scratch 
     d = d1;
   }
   for (size_t d = 0; d < b->n; d++) judge(b, d, row_at + d * sp->max_poly, margin, lin, tmp);
+  EP_GOTO(decide_neurons(b, s));
   EP_GOTO(try_corners(b, s));
 done:
   ep_arena_clear(&arena);
@@ -359,8 +418,13 @@ done:
 
 static ep_status settle(split *sp, batch *b, size_t d) {
   entry *e = b->e[d];
+  bool is_split = b->out[d] == OPEN;
   b->e[d] = NULL;
-  if (b->out[d] == CLOSED || b->out[d] == STUCK) {
+  if (e->probe != EP_NO_PROBE)
+    ep_box_neurons_count(&sp->neurons, e->probe, !is_split);
+  else if (b->is_probe[d] && is_split)
+    e->probe = ep_box_neurons_start(&sp->neurons);
+  if (!is_split) {
     if (b->out[d] == STUCK) sp->is_stuck[e->root] = true;
     sp->n_open[e->root]--;
     entry_give(sp, e);
@@ -375,6 +439,7 @@ static ep_status settle(split *sp, batch *b, size_t d) {
   double mid = 0.5 * (e->lo[j] + e->hi[j]);
   f->root = e->root;
   f->has_prior = e->has_prior;
+  f->probe = e->probe;
   e->log_share = f->log_share = e->log_share - 1;
   memcpy(f->lo, e->lo, (2 * sp->n_x + 2 * sp->nz) * sizeof(double));
   memcpy(f->is_open, e->is_open, sp->max_poly);
@@ -396,13 +461,20 @@ static ep_status round_of_batches(split *sp, batch *bs, double *corners, size_t 
     batch *b = &bs[n_b];
     b->sp = sp;
     b->corner = corners + n_b * MAX_BATCH * sp->n_x;
+    b->n_try = b->n_closed = b->domains = 0;
     for (b->n = 0; b->n < per && sp->n_stack; b->n++) {
       b->e[b->n] = sp->stack[--sp->n_stack];
       b->out[b->n] = OPEN;
+      b->is_probe[b->n] = false;
+      b->may_probe[b->n] = ep_box_neurons_is_probe(&sp->neurons);
     }
     *boxes += b->n;
   }
   ep_status st = ep_pool_run(sp->run->pool, n_b, run_batch, bs);
+  for (size_t i = 0; i < n_b; i++) {
+    ep_box_neurons_adapt(&sp->neurons, bs[i].n_try, bs[i].n_closed, bs[i].domains);
+    sp->domains += bs[i].domains;
+  }
   sp->worst = INFINITY;
   for (size_t i = 0; i < n_b; i++)
     for (size_t d = 0; d < bs[i].n; d++) {
@@ -429,6 +501,7 @@ static ep_status push_roots(split *sp) {
     if (!e) return EP_E_NOMEM;
     e->root = i;
     e->has_prior = false;
+    e->probe = EP_NO_PROBE;
     e->log_share = 0;
     memcpy(e->lo, box->lo, sp->n_x * sizeof(double));
     memcpy(e->hi, box->hi, sp->n_x * sizeof(double));
@@ -445,7 +518,7 @@ static void report(split *sp, uint64_t boxes, ep_input_split_stats *stats) {
   atomic_store(&pr->domains, boxes);
   atomic_store(&pr->open, sp->n_stack);
   atomic_store(&pr->worst_bound, sp->worst);
-  stats->boxes = boxes;
+  stats->boxes = boxes + sp->domains;
   stats->open = sp->n_stack;
   stats->worst_margin = sp->worst;
 }
@@ -521,7 +594,7 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
 ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
   ep_scratch own; /* lives across pool runs, so not worker 0's scratch */
   ep_scratch_init(&own, run->ctx);
-  split sp = {.run = run, .n_x = run->q->n_x};
+  split sp = {.run = run, .n_x = run->q->n_x, .neurons = ep_box_neurons_default()};
   ep_plan *plan = NULL;
   ep_status st;
   *stats = (ep_input_split_stats){.worst_margin = NAN};
