@@ -95,6 +95,21 @@ ep_status ep_adversary_ddn(ep_adversary *a) {
 
 /* ---- JSMA ---- */
 
+/* Largest -alpha*beta of al0 + al[q], be0 + be[q] with alpha > 0 > beta, 0 when there is none: in lanes, so that it
+ * runs on whole registers with every compiler. */
+static float best_partner(float al0, float be0, uint32_t n, const float *al, const float *be) {
+  enum { LANE = 16 };
+  float top[LANE] = {0}, best = 0;
+  for (uint32_t q = 0; q < n; q += LANE)
+    for (uint32_t k = 0; k < LANE; k++) {
+      float alpha = q + k < n ? al0 + al[q + k] : 0, beta = q + k < n ? be0 + be[q + k] : 0;
+      float v = alpha > 0 && beta < 0 ? -alpha * beta : 0;
+      top[k] = v > top[k] ? v : top[k];
+    }
+  for (uint32_t k = 0; k < LANE; k++) best = top[k] > best ? top[k] : best;
+  return best;
+}
+
 /* The pair of unused pixels (use[n_use]) with the largest -alpha*beta, alpha = gain of the target, beta = gain of all
  * others (alpha > 0 > beta); false when there is none. al[n_use], be[n_use] are room for their gains. */
 static bool best_pair(const float *gain, const float *others, const uint32_t *use, uint32_t n_use, float *restrict al,
@@ -105,13 +120,8 @@ static bool best_pair(const float *gain, const float *others, const uint32_t *us
     be[i] = others[use[i]];
   }
   for (uint32_t p = 0; p + 1 < n_use; p++) {
-    float top = 0;
     const float ap = al[p], bp = be[p];
-#pragma omp simd reduction(max : top)
-    for (uint32_t q = p + 1; q < n_use; q++) {
-      float alpha = ap + al[q], beta = bp + be[q], v = alpha > 0 && beta < 0 ? -alpha * beta : 0;
-      top = v > top ? v : top;
-    }
+    float top = best_partner(ap, bp, n_use - p - 1, al + p + 1, be + p + 1);
     if (!(top > best)) continue;
     for (uint32_t q = p + 1; q < n_use; q++)
       if (ap + al[q] > 0 && bp + be[q] < 0 && -(ap + al[q]) * (bp + be[q]) > best) {

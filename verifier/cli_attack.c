@@ -116,8 +116,9 @@ typedef struct summary {
 } summary;
 
 static ep_status summarise(const job *j, summary *s) {
-  double *l2 = ep_alloc(j->cli->ctx, (2 * j->n + 1) * sizeof *l2), *linf = l2 + j->n;
+  double *l2 = ep_alloc(j->cli->ctx, (2 * j->n + 1) * sizeof *l2);
   if (!l2) return EP_E_NOMEM;
+  double *linf = l2 + j->n;
   *s = (summary){0};
   for (size_t i = 0; i < j->n; i++) {
     const ep_adversary_result *r = &j->result[i];

@@ -13,9 +13,10 @@ static void loss_cross_entropy(uint32_t n_class, const uint32_t *label, const fl
   (void)label;
   assert(n_class >= 2);
   for (size_t l = 0; l < L; l++) {
-    float top = 0, sum = 0; /* the label's own term is exp(0) */
+    float top = 0, sum; /* the label's own term is exp(0) */
     for (uint32_t j = 0; j < n_class; j++) top = fmaxf(top, -m[j * L + l]);
-    for (uint32_t j = 0; j < n_class; j++) sum += g[j * L + l] = expf(-m[j * L + l] - top);
+    sum = g[l] = expf(-m[l] - top);
+    for (uint32_t j = 1; j < n_class; j++) sum += g[j * L + l] = expf(-m[j * L + l] - top);
     for (uint32_t j = 0; j < n_class; j++) g[j * L + l] *= -1 / sum;
     loss[l] = top + logf(sum);
   }

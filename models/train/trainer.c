@@ -282,7 +282,7 @@ ep_status ep_trainer_save(const ep_trainer *t, const char *path, const uint8_t n
   bool is_ok = f != NULL;
   ep_sha256_init(&h);
   for (int i = 0; i < N_PART && is_ok; i++) {
-    ep_sha256_update(&h, p[i].data, p[i].n);
+    if (p[i].n) ep_sha256_update(&h, p[i].data, p[i].n);
     is_ok = !p[i].n || fwrite(p[i].data, 1, p[i].n, f) == p[i].n;
   }
   ep_sha256_final(&h, digest);
@@ -317,7 +317,7 @@ ep_status ep_trainer_load(ep_trainer *t, const char *path, uint8_t note[64]) {
     st = EP_FAIL(t->ctx, EP_E_OPTION, "%s: from a run with other options, data or network", path);
   size_t at = sizeof magic;
   for (int i = 1; i < N_PART && st == EP_OK; i++) {
-    memcpy(p[i].data, bytes + at, p[i].n);
+    if (p[i].n) memcpy(p[i].data, bytes + at, p[i].n); /* a network without statistics has none to copy */
     at += p[i].n;
   }
   ep_free(t->ctx, bytes);

@@ -27,6 +27,10 @@ for method in apgd-ce apgd-dlr ddn; do attack --method $method --epsilon 0.35; e
 
 attack --method jsma; expect_rc 0 jsma; expect_out '^found: 0 ' # no pixel lowers the other score: no saliency
 
+# One linear layer loses nothing; a network that ends with an activation has no margins to merge.
+run tightness two.onnx --data x.csv --labels y.csv; expect_rc 0 tightness; expect_out '^local tightness: mean 1,'
+run tightness two.onnx --data x.csv --labels y.csv --first 3; expect_refusal 1 'there are 3'
+
 # Refusals.
 attack --method pgd; expect_refusal 1 'needs --epsilon'
 attack --method nonsense --epsilon 0.1; expect_refusal 1 'unknown attack'
