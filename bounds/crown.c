@@ -78,6 +78,10 @@ ep_status ep_crown_tighten(const ep_plan *p, const ep_relax_f64 *relax, ep_vid v
     ep_backward_concretize_f64(rows, n_x, lin, cst, err, row_dom, b->lo[p->g->input], b->hi[p->g->input], low);
     for (size_t i = 0; i < n_pair; i++) {
       size_t at = dom[i] * n + neuron[i];
+      if (p->proof && alpha && low[2 * i] > b->lo[v][at])
+        EP_TRY(ep_proof_add_leaf(p->proof, &(ep_proof_leaf){.key = 2 * neuron[i]}, alpha, 2 * i));
+      if (p->proof && alpha && -low[2 * i + 1] < b->hi[v][at])
+        EP_TRY(ep_proof_add_leaf(p->proof, &(ep_proof_leaf){.key = 2 * neuron[i] + 1}, alpha, 2 * i + 1));
       intersect(&b->lo[v][at], &b->hi[v][at], low[2 * i], -low[2 * i + 1]);
       if (influence) shares(p, b, dom[i], lin + 2 * i * n_x, influence + at * n_x);
     }
@@ -153,8 +157,8 @@ ep_status ep_crown_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep
   size_t n_pair = ep_crown_unstable(p, v, b, dom, neuron);
   tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron, opt->influence ? opt->influence[v] : NULL,
                      b};
-  ep_status st = EP_OK;
-  size_t n_chunk = (n_pair + job.chunk - 1) / job.chunk;
+  ep_status st = n_pair && p->proof ? ep_proof_layer(p->proof, v) : EP_OK;
+  size_t n_chunk = st == EP_OK ? (n_pair + job.chunk - 1) / job.chunk : 0;
   if (opt->pool && n_chunk > 1)
     st = ep_pool_run(opt->pool, n_chunk, tighten_chunk, &job);
   else

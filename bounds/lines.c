@@ -62,7 +62,8 @@ static void relu_lines(ep_relax_rule rule, double l, double u, double *sl, doubl
       *sl = k;
       break;
     default:
-      *sl = u > -l ? 1 : 0;
+      *sl = u * (1 - 0x1p-20) > -l ? 1
+                                   : 0; /* a tie must not turn on the last bits: replays of the bound round elsewhere */
       break;
     }
   } else {

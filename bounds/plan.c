@@ -75,6 +75,7 @@ ep_status ep_plan_create(ep_ctx *ctx, const ep_graph *g, const double *lo, const
   if (!p) return st;
   p->ctx = ctx;
   p->g = g;
+  p->margin_factor = 1;
   ep_arena_init(&p->arena, ctx);
   p->n_x = g->val[g->input].n;
   p->n_y = g->val[g->output].n;

@@ -6,6 +6,7 @@
 
 #include "bounds/crown.h"
 #include "verifier/spec.h"
+#include "verifier/split_record.h"
 
 enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
 
@@ -13,6 +14,7 @@ enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
 typedef struct entry {
   struct entry *next; /* free list */
   uint32_t root;      /* box of the query */
+  uint32_t id;        /* in the root's record */
   bool has_prior;
   double log_share; /* log2 of its share of the root box's volume */
   double *lo, *hi, *zlo, *zhi;
@@ -27,8 +29,9 @@ typedef struct split {
   entry **stack;
   size_t n_stack, cap_stack;
   entry *free_list;
-  uint64_t *n_open; /* [n_box] boxes of each root still open */
-  bool *is_stuck;   /* [n_box] a box could not be split further */
+  uint64_t *n_open;        /* [n_box] boxes of each root still open */
+  bool *is_stuck;          /* [n_box] a box could not be split further */
+  ep_split_record *record; /* [n_box] for the certificate, NULL = none is wanted */
   double worst;
 } split;
 
@@ -78,6 +81,7 @@ static void split_clear(split *sp) {
     ep_free(sp->run->ctx, e);
   }
   ep_free(sp->run->ctx, sp->stack);
+  for (uint32_t i = 0; sp->record && i < sp->run->q->n_box; i++) ep_split_record_clear(&sp->record[i]);
 }
 
 /* ---- one batch ---- */
@@ -101,17 +105,27 @@ typedef struct batch {
   float **influence;
 } batch;
 
+/* The largest float32 value not above x. A certificate's boxes are rounded so, to be the same for the checker, whose
+ * margins have other last bits. */
+static double float_down(double x) {
+  float f = (float)x;
+  return (double)f > x ? (double)nextafterf(f, -INFINITY) : (double)f;
+}
+
 /* Cuts [lo,hi] along one axis to where a counterexample can lie. The row has certified margin m over the box (row - rhs
  * >= m) and coefficient c here; a counterexample has row - rhs <= 0, so it is within -m/|c| of the end that minimises
  * the row: c (x - end) <= (row - rhs) - m <= -m. */
-static void clip_axis(double c, double margin, double box_lo, double box_hi, double *lo, double *hi) {
+static void clip_axis(double c, double margin, double box_lo, double box_hi, bool is_coarse, double *lo, double *hi) {
   if (!(fabs(c) > 0) || !(box_lo < box_hi)) return;
   double reach = ep_div_up(-margin, fabs(c));
   if (!(reach >= 0)) return;
-  if (c > 0)
-    *hi = fmin(*hi, ep_add_up(box_lo, reach));
-  else
-    *lo = fmax(*lo, ep_sub_dn(box_hi, reach));
+  if (c > 0) {
+    double end = ep_add_up(box_lo, reach);
+    *hi = fmin(*hi, is_coarse ? -float_down(-end) : end);
+  } else {
+    double end = ep_sub_dn(box_hi, reach);
+    *lo = fmax(*lo, is_coarse ? float_down(end) : end);
+  }
 }
 
 /* Clips the entry's box to the hull over its open polytopes of what each polytope's rows leave; a polytope of which
@@ -129,7 +143,7 @@ static void clip_box(const split *sp, const ep_spec *spec, entry *e, const size_
       hi[j] = e->hi[j];
       for (uint32_t r = spec->first[p]; r < spec->first[p + 1]; r++) {
         size_t at = row_at[p] + (r - spec->first[p]);
-        clip_axis(lin[at * n_x + j], margin[at], e->lo[j], e->hi[j], &lo[j], &hi[j]);
+        clip_axis(lin[at * n_x + j], margin[at], e->lo[j], e->hi[j], sp->record != NULL, &lo[j], &hi[j]);
       }
       is_empty |= lo[j] > hi[j];
     }
@@ -381,7 +395,13 @@ static ep_status settle(split *sp, batch *b, size_t d) {
   e->hi[j] = mid;
   f->lo[j] = mid;
   sp->n_open[e->root]++;
-  ep_status st = push(sp, f);
+  ep_status st = EP_OK;
+  if (sp->record) st = ep_split_record_cut(&sp->record[e->root], e->id, j, e->is_open, &e->id);
+  f->id = e->id + 1;
+  if (st == EP_OK)
+    st = push(sp, f);
+  else
+    entry_give(sp, f);
   if (st == EP_OK) return push(sp, e);
   entry_give(sp, e);
   return st;
@@ -435,6 +455,11 @@ static ep_status push_roots(split *sp) {
     for (uint32_t p = 0; p < box->n_poly; p++) e->is_open[p] = !ep_run_is_proved(run, i, p);
     sp->n_open[i] = 1;
     sp->n_root++;
+    e->id = 0;
+    if (sp->record && ep_split_record_init(&sp->record[i], run->ctx, box->n_poly, e->is_open) != EP_OK) {
+      entry_give(sp, e);
+      return EP_E_NOMEM;
+    }
     EP_TRY(push(sp, e));
   }
   return EP_OK;
@@ -450,11 +475,25 @@ static void report(split *sp, uint64_t boxes, ep_input_split_stats *stats) {
   stats->worst_margin = sp->worst;
 }
 
+static ep_status add_to_certificate(const split *sp, uint32_t root) {
+  ep_bytes tree = {.ctx = sp->run->ctx};
+  const ep_split_record *r = &sp->record[root];
+  ep_status st = ep_split_record_write(r, &tree);
+  if (st == EP_OK)
+    st = ep_certificate_add_splits(sp->run->certificate, root, r->n_poly, (const bool *)r->is_open, &tree);
+  ep_bytes_clear(&tree);
+  return st;
+}
+
 /* All boxes of a root gone and none stuck: every polytope still open was closed in every box that covers the root. */
-static void mark(split *sp) {
-  for (uint32_t i = 0; i < sp->run->q->n_box; i++)
+static ep_status mark(split *sp) {
+  for (uint32_t i = 0; i < sp->run->q->n_box; i++) {
+    if (sp->n_open[i] || sp->is_stuck[i] || !ep_run_is_box_open(sp->run, i)) continue;
+    if (sp->record) EP_TRY(add_to_certificate(sp, i));
     for (uint32_t p = 0; p < sp->run->q->box[i].n_poly; p++)
-      if (!sp->n_open[i] && !sp->is_stuck[i] && !ep_run_is_proved(sp->run, i, p)) ep_run_mark_proved(sp->run, i, p);
+      if (!ep_run_is_proved(sp->run, i, p)) ep_run_mark_proved(sp->run, i, p);
+  }
+  return EP_OK;
 }
 
 /* Share of the roots' volume in boxes still open (clipping is not counted). */
@@ -484,8 +523,7 @@ static ep_status search(split *sp, const ep_input_split_opt *opt, ep_scratch *s,
     report(sp, boxes, stats);
   }
   stats->volume_left = volume_left(sp);
-  if (!is_sat) mark(sp);
-  return EP_OK;
+  return is_sat ? EP_OK : mark(sp);
 }
 
 /* A plan whose magnitudes hold on the hull of all boxes, and the rows of each box. */
@@ -512,6 +550,12 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
   }
   EP_TRY(ep_plan_create(run->ctx, run->g, lo, hi, s, plan));
   sp->plan = *plan;
+  if (run->certificate) {
+    (*plan)->margin_factor = EP_PLAN_REPLAY_FACTOR;
+    sp->record = EP_SCRATCH(s, ep_split_record, q->n_box + 1);
+    if (!sp->record) return EP_E_NOMEM;
+    memset(sp->record, 0, q->n_box * sizeof *sp->record);
+  }
   sp->nz = sp->plan->z_off[sp->plan->n_z];
   for (uint32_t i = 0; i < q->n_box; i++) EP_TRY(ep_spec_init(&spec[i], *plan, q, i, s));
   sp->spec = spec;

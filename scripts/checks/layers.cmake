@@ -1,10 +1,12 @@
 # cmake -DSOURCE=<tree> -P layers.cmake: an include may only point down, and third-party headers stay in their files.
 get_filename_component(SOURCE "${SOURCE}" ABSOLUTE)
+# checker/ is a program of its own: nothing of the layers goes in, nothing of it goes out.
 set(layers kernels models bounds encoders verifier)
 set(third_party
   "cblas.h|^kernels/mat\\.c$"
-  "onnx/onnx.pb-c.h|^models/onnx"
-  "zlib.h|^(models/onnx_bytes|verifier/vnnlib_lex)\\.c$"
+  "onnx/onnx.pb-c.h|^(models/onnx|checker/net\\.c$)"
+  "zlib.h|^(models/onnx_bytes|verifier/vnnlib_lex|verifier/certificate|checker/base)\\.c$"
+  "gmp.h|^checker/(query|exact)\\.c$"
   "png.h|^models/(dataset|image_png)\\.c$"
   "jansson.h|^verifier/json_out\\.c$"
   "z3.h|^encoders/backend_z3\\.c$"
