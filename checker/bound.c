@@ -46,11 +46,7 @@ ck_state *ck_state_new(ck *c, const ck_net *net) {
   s->c = c;
   s->net = net;
   s->aerr = CK_NEW(c, double *, net->n_node);
-  s->f32_err = CK_NEW(c, double *, net->n_node);
-  for (uint32_t k = 0; k < net->n_node; k++) {
-    s->aerr[k] = CK_NEW(c, double, net->size[net->node[k].out]);
-    s->f32_err[k] = CK_NEW(c, double, net->size[net->node[k].out]);
-  }
+  for (uint32_t k = 0; k < net->n_node; k++) s->aerr[k] = CK_NEW(c, double, net->size[net->node[k].out]);
   s->sum_mag = CK_NEW(c, double, net->n_val);
   s->slope = CK_NEW(c, double, n_flat);
   s->phase = CK_NEW(c, int8_t, n_flat);
@@ -120,7 +116,7 @@ static void propagate_affine(ck_state *s, uint32_t k) {
   for (uint32_t i = 0; i < n; i++) {
     double lo, hi, mass, rel_mass, b = nd->bias ? nd->bias[i] : 0, own = nd->bias_err ? nd->bias_err[i] : 0;
     row_range(s, nd, i, &lo, &hi, &mass, &rel_mass);
-    if (s->is_f32) own += s->f32_err[k][i] = float32_error(nd, terms, mass, b);
+    if (s->is_f32) own += float32_error(nd, terms, mass, b);
     double e = (gamma_n(terms + nd->n_in) * (mass + fabs(b)) + 2 * rel_mass + own) * SLACK + (mass > 0 ? ETA : 0);
     meet(t, nd->out, i, down(down(lo + b) - e), up(up(hi + b) + e));
     if (!s->is_err_fixed) s->aerr[k][i] = (col * mass + 2 * rel_mass + own + gamma_n(n) * fabs(b)) * SLACK;

@@ -171,16 +171,16 @@ static void poly_leaf(replay *r, void *arg) {
   uint32_t row = below(r, poly->n_row, "row");
   read_slopes(r);
   read_multipliers(r);
-  double b = ck_query_bound(r->s, &poly->row[row], r->q->n_y);
-  if (ck_is_refuted(&poly->row[row], b)) return;
-  if (!r->s->is_exact && b > poly->row[row].rhs - 1e-6 * (1 + fabs(poly->row[row].rhs))) { /* a hair: exactly then */
+  const ck_row *w = &poly->row[row];
+  double b = ck_query_bound(r->s, w, r->q->n_y);
+  if (!ck_is_refuted(w, b) && !r->s->is_exact && b > w->rhs - 1e-6 * (1 + fabs(w->rhs))) { /* a hair: exactly then */
     r->s->is_exact = true;
-    b = ck_query_bound(r->s, &poly->row[row], r->q->n_y);
+    b = ck_query_bound(r->s, w, r->q->n_y);
     r->s->is_exact = false;
-    if (ck_is_refuted(&poly->row[row], b)) return;
   }
+  if (ck_is_refuted(w, b)) return;
   ck_reject(r->c, "a leaf with %u decided neurons is not proved: the bound of its row is %.17g, needed is %.17g",
-            r->n_path, b, poly->row[row].rhs);
+            r->n_path, b, w->rhs);
 }
 
 static void start_box(replay *r, uint32_t box) {
@@ -353,7 +353,8 @@ static void read_header(replay *r, const uint8_t net_hash[32], const uint8_t que
   if (memcmp(bytes(r, 8), "EPCERT\0\1", 8) != 0) ck_reject(r->c, "not a certificate of format 1");
   uint8_t semantics = byte(r);
   if (semantics > 1) ck_reject(r->c, "unknown semantics");
-  r->s->is_f32 = semantics == 1;
+  r->stats->is_float32 = r->s->is_f32 = semantics == 1;
+  if (r->s->is_f32 && net->has_f64) ck_reject(r->c, "float32 semantics for a network with float64 weights");
   if (memcmp(bytes(r, 32), net_hash, 32) != 0) ck_reject(r->c, "the certificate is about another network");
   if (memcmp(bytes(r, 32), query_hash, 32) != 0) ck_reject(r->c, "the certificate is about another property");
   bool *is_seen = CK_NEW(r->c, bool, net->n_layer);

@@ -70,6 +70,7 @@ typedef struct ck_net {
   uint32_t n_node;
   ck_node *node; /* in an order in which inputs come first */
   uint32_t input, output;
+  bool has_f64;            /* some weights are doubles: not a float32 program */
   uint32_t n_layer, *relu; /* node of each relu layer */
   uint32_t *flat;          /* [n_layer + 1] place of each layer among all relu neurons */
 } ck_net;
@@ -114,12 +115,12 @@ typedef struct ck_table {
 typedef struct ck_state {
   ck *c;
   const ck_net *net;
-  bool is_exact; /* rows in rational arithmetic */
-  bool is_f32;   /* float32 semantics: values are those of any float32 execution, affine ones off by f32_err */
-  ck_table *t;   /* current */
-  double **aerr, **f32_err; /* [n_node][n_out] error charge per unit of coefficient; float32 error */
-  double *sum_mag;          /* [n_val] */
-  bool is_err_fixed;        /* aerr holds for the root box and thereby for its parts */
+  bool is_exact;     /* rows in rational arithmetic */
+  bool is_f32;       /* float32 semantics: values are those of any float32 execution, affine ones off by f32_err */
+  ck_table *t;       /* current */
+  double **aerr;     /* [n_node][n_out] error charge per unit of coefficient */
+  double *sum_mag;   /* [n_val] */
+  bool is_err_fixed; /* aerr holds for the root box and thereby for its parts */
   /* relaxation of the row under way, indexed by flat relu neuron */
   double *slope;   /* lower slope, < 0 = the default rule */
   int8_t *phase;   /* 0 open, 1 decided z >= 0, 2 decided z <= 0 */
@@ -156,6 +157,7 @@ double ck_exact_row_bound(ck_state *s, double err);
 
 /* ---- replay: cert.c ---- */
 typedef struct ck_stats {
+  bool is_float32; /* what the certificate is about */
   uint64_t n_rows, n_leaves, n_boxes, n_lemmas, n_bytes;
 } ck_stats;
 /* Returns only when the certificate proves the property. */

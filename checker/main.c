@@ -34,6 +34,7 @@ static void check(ck *c, const request *rq) {
   const ck_query *q = ck_read_query(c, data[1], n[1]);
   ck_stats st = {.n_bytes = n[2]};
   ck_check(c, data[2], n[2], hash[0], hash[1], net, q, rq->is_exact, &st);
+  printf("ACCEPTED\nsemantics: %s\n", st.is_float32 ? "float32" : "real");
   if (rq->has_stats)
     fprintf(stderr, "rows %llu, leaves %llu, lemmas %llu, boxes %llu, bytes %llu, seconds %.3f\n",
             (unsigned long long)st.n_rows, (unsigned long long)st.n_leaves, (unsigned long long)st.n_lemmas,
@@ -59,11 +60,10 @@ static bool parse(int argc, char **argv, request *rq) {
 static int judge(ck *c, const request *rq) {
   if (!setjmp(c->env)) {
     check(c, rq);
-    puts("ACCEPTED");
     return 0;
   }
-  fprintf(c->is_bad_input ? stderr : stdout, "%s: %s\n", c->is_bad_input ? "error" : "REJECTED", c->why);
-  return c->is_bad_input ? 2 : 1;
+  if (c->is_bad_input) return fprintf(stderr, "error: %s\n", c->why), 2;
+  return printf("REJECTED: %s\n", c->why), 1;
 }
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 /* The network: ONNX through protobuf-c, every node as an affine map or a relu. Nothing is folded together, so no weight
- * is ever rounded, but for quotients, Gemm's alpha and BatchNormalization's scale, which carry an error bound. */
+ * is ever rounded, but for quotients and Gemm's alpha and beta, which carry an error bound. */
 #include <math.h>
 #include <onnx/onnx.pb-c.h>
 #include <string.h>
@@ -104,40 +104,34 @@ static double raw_number(const uint8_t *p, int type) {
   float f;
   double d;
   int64_t i;
-  int32_t j;
   if (type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT) return memcpy(&f, p, 4), (double)f;
   if (type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE) return memcpy(&d, p, 8), d;
-  if (type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64) return memcpy(&i, p, 8), (double)i;
-  return memcpy(&j, p, 4), (double)j;
+  return memcpy(&i, p, 8), (double)i;
 }
 
 static tensor read_tensor(reader *r, const Onnx__TensorProto *t) {
   tensor out = {0};
   int type = t->data_type;
   bool is_f32 = type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT, is_f64 = type == ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
-  bool is_i64 = type == ONNX__TENSOR_PROTO__DATA_TYPE__INT64, is_i32 = type == ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
   const char *name = t->name ? t->name : "constant";
-  if (!is_f32 && !is_f64 && !is_i64 && !is_i32) REFUSE(r, "tensor '%.80s': unsupported element type", name);
+  if (!is_f32 && !is_f64 && type != ONNX__TENSOR_PROTO__DATA_TYPE__INT64)
+    REFUSE(r, "tensor '%.80s': unsupported element type", name);
   if (t->n_dims > MAX_RANK) REFUSE(r, "tensor '%.80s': rank %zu", name, t->n_dims);
   if (t->n_external_data) REFUSE(r, "tensor '%.80s': external data is not supported", name);
   out.s.rank = (uint32_t)t->n_dims;
   for (uint32_t i = 0; i < out.s.rank; i++) out.s.dim[i] = t->dims[i];
-  size_t n = count(r, &out.s), size = is_f64 || is_i64 ? 8 : 4;
-  size_t have = t->has_raw_data ? t->raw_data.len / size
-                : is_f32        ? t->n_float_data
-                : is_f64        ? t->n_double_data
-                : is_i64        ? t->n_int64_data
-                                : t->n_int32_data;
+  size_t n = count(r, &out.s), given = is_f32 ? t->n_float_data : is_f64 ? t->n_double_data : t->n_int64_data;
+  size_t size = is_f32 ? 4 : 8, have = t->has_raw_data ? t->raw_data.len / size : given;
   if (have != n) REFUSE(r, "tensor '%.80s': %zu elements, its shape says %zu", name, have, n);
   double *d = CK_NEW(r->c, double, n);
   for (size_t i = 0; i < n; i++) {
     d[i] = t->has_raw_data ? raw_number(t->raw_data.data + i * size, type)
            : is_f32        ? (double)t->float_data[i]
            : is_f64        ? t->double_data[i]
-           : is_i64        ? (double)t->int64_data[i]
-                           : t->int32_data[i];
+                           : (double)t->int64_data[i];
     if (!isfinite(d[i])) REFUSE(r, "tensor '%.80s': element %zu is not finite", name, i);
   }
+  r->net->has_f64 |= is_f64;
   out.data = d;
   return out;
 }
@@ -167,13 +161,12 @@ static void map_finish(reader *r, ck_map *m) {
     if (terms[j] > m->col_terms) m->col_terms = terms[j];
 }
 
-/* y[i] = w[i] x[from[i]]; from NULL = i, from[i] < 0 = no term; w NULL = 1. */
-static void map_pick(reader *r, ck_map *m, uint32_t n_row, uint32_t n_col, const int64_t *from, const double *w) {
-  static const double one = 1;
-  map_start(r, m, n_row, n_col, n_row);
-  for (uint32_t i = 0, k = 0; i < n_row; i++) {
-    if (!from || from[i] >= 0) m->seg[k++] = (ck_seg){from ? (uint32_t)from[i] : i, 1, w ? &w[i] : &one};
-    m->first[i + 1] = k;
+/* y[i] = w[i] x[i]. */
+static void diagonal(reader *r, ck_map *m, uint32_t n, const double *w) {
+  map_start(r, m, n, n, n);
+  for (uint32_t i = 0; i < n; i++) {
+    m->seg[i] = (ck_seg){i, 1, &w[i]};
+    m->first[i + 1] = i + 1;
   }
   map_finish(r, m);
 }
@@ -185,16 +178,14 @@ static const tensor *input_at(const reader *r, size_t k) {
   return lookup(r, r->nd->input[k]);
 }
 static bool has_input(const reader *r, size_t k) { return k < r->nd->n_input && *r->nd->input[k]; }
-static const tensor *variable(const reader *r, size_t k) {
+static const tensor *input_of_kind(const reader *r, size_t k, bool is_constant) {
   const tensor *t = input_at(r, k);
-  if (t->data) REFUSE(r, "%s: input %zu must not be constant", op_of(r), k);
+  if ((t->data != NULL) != is_constant)
+    REFUSE(r, "%s: input %zu must%s be constant", op_of(r), k, is_constant ? "" : " not");
   return t;
 }
-static const tensor *constant(const reader *r, size_t k) {
-  const tensor *t = input_at(r, k);
-  if (!t->data) REFUSE(r, "%s: input %zu must be constant", op_of(r), k);
-  return t;
-}
+static const tensor *variable(const reader *r, size_t k) { return input_of_kind(r, k, false); }
+static const tensor *constant(const reader *r, size_t k) { return input_of_kind(r, k, true); }
 
 static ck_node *affine_node(reader *r, const tensor *x, const shape *s, ck_map **m) {
   uint32_t value = x->value;
@@ -226,7 +217,8 @@ static const double *spread(reader *r, const tensor *t, const shape *s) {
 }
 
 /* a +- b with two variables of one shape, or a variable and a constant. */
-static void op_add(reader *r, double sign) {
+static void op_add(reader *r) {
+  double sign = *op_of(r) == 'A' ? 1 : -1;
   const tensor *a = input_at(r, 0), *b = input_at(r, 1);
   if (!a->data && !b->data) {
     uint32_t n = count(r, &a->s), va = a->value, vb = b->value;
@@ -234,11 +226,14 @@ static void op_add(reader *r, double sign) {
     for (uint32_t i = 0; i < a->s.rank; i++)
       if (a->s.dim[i] != b->s.dim[i]) REFUSE(r, "%s: unsupported broadcast", op_of(r));
     shape s = a->s;
-    double *w = CK_NEW(r->c, double, n);
-    for (uint32_t i = 0; i < n; i++) w[i] = sign;
+    double *w = CK_NEW(r->c, double, 2 * (size_t)n);
+    for (uint32_t i = 0; i < n; i++) {
+      w[i] = 1;
+      w[n + i] = sign;
+    }
     ck_node *nd = new_node(r, 2, &s);
-    map_pick(r, (ck_map *)&nd->map[0], n, n, NULL, NULL);
-    map_pick(r, (ck_map *)&nd->map[1], n, n, NULL, w);
+    diagonal(r, (ck_map *)&nd->map[0], n, w);
+    diagonal(r, (ck_map *)&nd->map[1], n, w + n);
     ((uint32_t *)nd->in)[0] = va;
     ((uint32_t *)nd->in)[1] = vb;
     return;
@@ -254,11 +249,12 @@ static void op_add(reader *r, double sign) {
   }
   ck_map *m;
   ck_node *nd = affine_node(r, x, &s, &m);
-  map_pick(r, m, n, n, NULL, w);
+  diagonal(r, m, n, w);
   nd->bias = bias;
 }
 
-static void op_scale(reader *r, bool is_division) {
+static void op_scale(reader *r) {
+  bool is_division = *op_of(r) == 'D';
   const tensor *a = input_at(r, 0), *b = input_at(r, 1);
   bool is_swapped = a->data && !is_division;
   const tensor *x = is_swapped ? b : a, *k = is_swapped ? a : b;
@@ -272,7 +268,7 @@ static void op_scale(reader *r, bool is_division) {
   }
   ck_map *m;
   affine_node(r, x, &s, &m);
-  map_pick(r, m, n, n, NULL, w);
+  diagonal(r, m, n, w);
   m->rel = is_division ? 2 * U : 0;
 }
 
@@ -428,34 +424,6 @@ static void op_conv(reader *r) {
   nd->bias = bias;
 }
 
-/* scale (x - mean) / sqrt(var + eps) + shift per channel: the factor is off by at most 8 u, and so is the offset. */
-static void op_batch_norm(reader *r) {
-  const tensor *x = variable(r, 0), *t[4];
-  double eps = attribute_float(r, "epsilon", (double)1e-5f);
-  if (x->s.rank < 2) REFUSE(r, "BatchNormalization: unsupported form");
-  for (size_t k = 0; k < 4; k++) {
-    t[k] = constant(r, k + 1);
-    if (t[k]->s.rank != 1 || t[k]->s.dim[0] != x->s.dim[1]) REFUSE(r, "BatchNormalization: bad parameters");
-  }
-  shape s = x->s;
-  uint32_t n = count(r, &s), per = n / (uint32_t)(s.dim[0] * s.dim[1]);
-  double *w = CK_NEW(r->c, double, n), *b = CK_NEW(r->c, double, n), *e = CK_NEW(r->c, double, n);
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t ch = i / per % (uint32_t)s.dim[1];
-    double k = t[0]->data[ch] / sqrt(t[3]->data[ch] + eps), p = k * t[2]->data[ch];
-    if (!(t[3]->data[ch] + eps > 0) || (k != 0 && !isnormal(k))) REFUSE(r, "BatchNormalization: bad variance");
-    w[i] = k;
-    b[i] = t[1]->data[ch] - p;
-    e[i] = 16 * U * (fabs(p) + fabs(b[i])) + 0x1p-1000;
-  }
-  ck_map *m;
-  ck_node *nd = affine_node(r, x, &s, &m);
-  map_pick(r, m, n, n, NULL, w);
-  m->rel = 8 * U;
-  nd->bias = b;
-  nd->bias_err = e;
-}
-
 static void op_relu(reader *r) {
   const tensor *x = variable(r, 0);
   uint32_t value = x->value;
@@ -466,7 +434,8 @@ static void op_relu(reader *r) {
 }
 
 /* The same elements under another shape. */
-static void op_view(reader *r, const char *op) {
+static void op_view(reader *r) {
+  const char *op = op_of(r);
   tensor t = *input_at(r, 0);
   uint32_t n = count(r, &t.s);
   shape s = {0};
@@ -491,109 +460,12 @@ static void op_view(reader *r, const char *op) {
         REFUSE(r, "Reshape: bad shape");
     }
     if (open >= 0) s.dim[open] = n / known;
-  } else if (!strcmp(op, "Squeeze") || !strcmp(op, "Unsqueeze")) {
-    REFUSE(r, "%s is not supported", op);
   } else {
     s = t.s;
   }
   if (count(r, &s) != n || !r->nd->n_output) REFUSE(r, "%s: shapes do not fit", op);
   t.s = s;
   define(r, r->nd->output[0], t);
-}
-
-static void op_transpose(reader *r) {
-  const tensor *x = variable(r, 0);
-  uint32_t n = count(r, &x->s), rank = x->s.rank;
-  shape s = {.rank = rank};
-  int64_t perm[MAX_RANK], *from = CK_NEW(r->c, int64_t, n);
-  bool is_seen[MAX_RANK] = {false};
-  for (uint32_t k = 0; k < rank; k++) {
-    perm[k] = attribute_at(r, "perm", k, rank, rank - 1 - k);
-    if (perm[k] < 0 || perm[k] >= rank || is_seen[perm[k]]) REFUSE(r, "Transpose: bad perm");
-    is_seen[perm[k]] = true;
-    s.dim[k] = x->s.dim[perm[k]];
-  }
-  for (uint32_t i = 0; i < n; i++) {
-    int64_t at[MAX_RANK], rest = i, flat = 0;
-    for (uint32_t k = rank; k-- > 0; rest /= s.dim[k]) at[perm[k]] = rest % s.dim[k];
-    for (uint32_t k = 0; k < rank; k++) flat = flat * x->s.dim[k] + at[k];
-    from[i] = flat;
-  }
-  ck_map *m;
-  affine_node(r, x, &s, &m);
-  map_pick(r, m, n, n, from, NULL);
-}
-
-/* Elements whose index along `axis` is start, start + step, ... */
-static void slice(reader *r, const tensor *x, uint32_t ax, int64_t start, int64_t step, int64_t n_kept, shape *s) {
-  uint32_t inner = 1;
-  *s = x->s;
-  s->dim[ax] = n_kept;
-  for (uint32_t k = ax + 1; k < s->rank; k++) inner *= (uint32_t)s->dim[k];
-  uint32_t n = count(r, s), n_in = count(r, &x->s);
-  int64_t *from = CK_NEW(r->c, int64_t, n);
-  for (uint32_t i = 0; i < n; i++) {
-    int64_t in = i % inner, at = i / inner % n_kept, out = i / inner / n_kept;
-    from[i] = (out * x->s.dim[ax] + start + at * step) * inner + in;
-  }
-  ck_map *m;
-  affine_node(r, x, s, &m);
-  map_pick(r, m, n, n_in, from, NULL);
-}
-
-static void op_slice(reader *r) {
-  const tensor *x = variable(r, 0), *t[4] = {0};
-  int64_t v[4] = {0, 0, 0, 1};
-  for (size_t k = 0; k < 4; k++) {
-    if (!has_input(r, k + 1)) continue;
-    t[k] = constant(r, k + 1);
-    if (count(r, &t[k]->s) != 1) REFUSE(r, "Slice: only one axis is supported");
-    double d = t[k]->data[0];
-    v[k] = d > 1e9 ? 1000000000 : d < -1e9 ? -1000000000 : (int64_t)d;
-  }
-  if (!t[0] || !t[1]) REFUSE(r, "Slice: unsupported form");
-  int64_t ax = v[2] < 0 ? v[2] + x->s.rank : v[2];
-  if (ax < 0 || ax >= x->s.rank || v[3] < 1) REFUSE(r, "Slice: bad axis or step");
-  int64_t dim = x->s.dim[ax], a = v[0] < 0 ? v[0] + dim : v[0], b = v[1] < 0 ? v[1] + dim : v[1];
-  a = a < 0 ? 0 : a > dim ? dim : a;
-  b = b < 0 ? 0 : b > dim ? dim : b;
-  if (a >= b) REFUSE(r, "Slice: nothing is left");
-  shape s;
-  slice(r, x, (uint32_t)ax, a, v[3], (b - a + v[3] - 1) / v[3], &s);
-}
-
-static void op_concat(reader *r) {
-  uint32_t n_in = (uint32_t)r->nd->n_input, inner = 1, at = 0;
-  if (!n_in || n_in > 4096) REFUSE(r, "Concat: unsupported form");
-  shape s = variable(r, 0)->s;
-  int64_t ax = attribute_int(r, "axis", 0);
-  ax += ax < 0 ? s.rank : 0;
-  if (ax < 0 || ax >= s.rank) REFUSE(r, "Concat: bad axis");
-  s.dim[ax] = 0;
-  for (uint32_t j = 0; j < n_in; j++) {
-    const tensor *x = variable(r, j);
-    for (uint32_t k = 0; k < s.rank; k++)
-      if (x->s.rank != s.rank || (k != ax && x->s.dim[k] != s.dim[k])) REFUSE(r, "Concat: shapes do not fit");
-    s.dim[ax] += x->s.dim[ax];
-  }
-  for (uint32_t k = (uint32_t)ax + 1; k < s.rank; k++) inner *= (uint32_t)s.dim[k];
-  uint32_t n = count(r, &s);
-  uint32_t *value = CK_NEW(r->c, uint32_t, n_in);
-  ck_map *maps = CK_NEW(r->c, ck_map, n_in);
-  for (uint32_t j = 0; j < n_in; j++) {
-    const tensor *x = variable(r, j);
-    int64_t *from = CK_NEW(r->c, int64_t, n), mine = x->s.dim[ax];
-    for (uint32_t i = 0; i < n; i++) {
-      int64_t pos = i / inner % s.dim[ax] - at, out = i / inner / s.dim[ax];
-      from[i] = pos >= 0 && pos < mine ? (out * mine + pos) * inner + i % inner : -1;
-    }
-    map_pick(r, &maps[j], n, count(r, &x->s), from, NULL);
-    value[j] = x->value;
-    at += (uint32_t)mine;
-  }
-  ck_node *nd = new_node(r, n_in, &s);
-  nd->in = value;
-  nd->map = maps;
 }
 
 static void op_constant(reader *r) {
@@ -607,30 +479,17 @@ static void read_node(reader *r) {
   if (r->nd->domain && *r->nd->domain && strcmp(r->nd->domain, "ai.onnx") != 0) REFUSE(r, "%s: foreign domain", op);
   for (size_t k = 1; k < r->nd->n_output; k++)
     if (*r->nd->output[k]) REFUSE(r, "%s: more than one output", op);
-  static const char *const views[] = {"Flatten", "Reshape", "Identity", "Dropout"};
-  for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-    if (!strcmp(op, views[i])) {
-      op_view(r, op);
-      return;
-    }
   static const struct {
     const char *name;
     void (*read)(reader *);
-  } ops[] = {
-      {"MatMul", op_matmul},    {"Gemm", op_gemm},           {"Conv", op_conv},   {"BatchNormalization", op_batch_norm},
-      {"Relu", op_relu},        {"Transpose", op_transpose}, {"Slice", op_slice}, {"Concat", op_concat},
-      {"Constant", op_constant}};
-  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
-    if (!strcmp(op, ops[i].name)) {
-      ops[i].read(r);
-      return;
-    }
-  if (!strcmp(op, "Add") || !strcmp(op, "Sub"))
-    op_add(r, *op == 'A' ? 1 : -1);
-  else if (!strcmp(op, "Mul") || !strcmp(op, "Div"))
-    op_scale(r, *op == 'D');
-  else
-    REFUSE(r, "operator '%.60s' is not supported", op);
+  } ops[] = {{"Add", op_add},       {"Constant", op_constant}, {"Conv", op_conv}, {"Div", op_scale},
+             {"Dropout", op_view},  {"Flatten", op_view},      {"Gemm", op_gemm}, {"Identity", op_view},
+             {"MatMul", op_matmul}, {"Mul", op_scale},         {"Relu", op_relu}, {"Reshape", op_view},
+             {"Sub", op_add}};
+  size_t i = 0, n_ops = sizeof ops / sizeof *ops;
+  while (i < n_ops && strcmp(op, ops[i].name) != 0) i++;
+  if (i == n_ops) REFUSE(r, "operator '%.60s' is not supported", op);
+  ops[i].read(r);
 }
 
 /* ---- the graph ---- */

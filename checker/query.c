@@ -181,28 +181,26 @@ static linear term(parser *p, int depth) {
   if (p->tok[0] == 0 || p->tok[1] || !strchr("+-*", op))
     REFUSE(p, "line %llu: unknown operation '%.40s'", (unsigned long long)p->line, p->tok);
   next(p);
-  for (int k = 0; !is_word(p, ")"); k++) {
+  int n = 0;
+  for (; !is_word(p, ")"); n++) {
+    linear t = {0};
     x = term(p, depth + 1);
-    if (k == 0) {
+    if (n == 0) {
       out = x;
     } else if (op == '*') {
-      const linear *a = out.n ? &out : &x, *b = out.n ? &x : &out;
-      linear t = {0};
-      if (b->n) REFUSE(p, "line %llu: a product of variables", (unsigned long long)p->line);
-      add_scaled(p, &t, a, b->c);
+      if (out.n && x.n) REFUSE(p, "line %llu: a product of variables", (unsigned long long)p->line);
+      add_scaled(p, &t, out.n ? &out : &x, out.n ? x.c : out.c);
       out = t;
     } else {
       add_scaled(p, &out, &x, op == '+' ? (itv){1, 1} : (itv){-1, -1});
     }
-    if (op == '-' && k == 0) {
-      bool is_negation = is_word(p, ")");
-      linear t = {0};
-      if (is_negation) add_scaled(p, &t, &out, (itv){-1, -1});
-      if (is_negation) out = t;
-    }
   }
+  x = (linear){0};
+  if (!n) REFUSE(p, "line %llu: '%c' without arguments", (unsigned long long)p->line, op);
+  if (op != '-' || n > 1) x = out;
+  if (op == '-' && n == 1) add_scaled(p, &x, &out, (itv){-1, -1});
   next(p);
-  return out;
+  return x;
 }
 
 /* ---- formulas ---- */
