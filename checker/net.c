@@ -553,11 +553,14 @@ static void number_layers(ck *c, ck_net *net) {
   }
 }
 
+static void *take(void *c, size_t n) { return ck_alloc(c, n, 1); }
+static void give_back(void *c, void *block) { (void)c, (void)block; }
+
 ck_net *ck_read_net(ck *c, const uint8_t *data, size_t n) {
   reader r = {.c = c, .net = CK_NEW(c, ck_net, 1)};
-  Onnx__ModelProto *m = onnx__model_proto__unpack(NULL, n, data);
+  ProtobufCAllocator memory = {take, give_back, c};
+  Onnx__ModelProto *m = onnx__model_proto__unpack(&memory, n, data); /* stays, names are borrowed from it */
   if (!m) REFUSE(&r, "not an ONNX model");
-  /* The unpacked model stays: names and nothing else are borrowed from it, and the process is short. */
   const Onnx__GraphProto *g = m->graph;
   if (!g || g->n_output != 1 || g->n_sparse_initializer || m->n_functions) REFUSE(&r, "unsupported kind of model");
   for (size_t i = 0; i < m->n_opset_import; i++)
