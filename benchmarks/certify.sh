@@ -42,7 +42,7 @@ done
 work=$(mktemp -d) || exit 2
 trap 'rm -rf "$work"' EXIT
 solve() { # NET PROP TIMEOUT [options]: "verdict seconds"
-  "$build/epsproof" verify "$1" "$2" --timeout "$3" "${@:4}" 2>/dev/null |
+  "$build/epsproof" verify "$1" "$2" --timeout "$3" --semantics "$semantics" "${@:4}" 2>/dev/null |
     awk 'NR == 1 { v = $1 } $1 == "seconds:" { s = $2 } END { print v ? v : "error", s + 0 }'
 }
 n=0 n_unsat=0 n_accepted=0
@@ -61,7 +61,7 @@ while IFS=, read -r onnx vnnlib timeout; do
   if [ "${now% *}" = unsat ]; then
     n_unsat=$((n_unsat + 1))
     bytes=$(stat -c %s "$work/c")
-    answer=$("$build/epsproof-check" --stats "$dir/$onnx" "$dir/$vnnlib" "$work/c" 2>"$work/err" | tr ',' ';')
+    answer=$("$build/epsproof-check" --stats "$dir/$onnx" "$dir/$vnnlib" "$work/c" 2>"$work/err" | head -n 1 | tr ',' ';')
     took=$(sed -n 's/.*seconds \([0-9.]*\)$/\1/p' "$work/err")
     [ "$answer" = ACCEPTED ] && n_accepted=$((n_accepted + 1))
   fi

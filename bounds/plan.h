@@ -50,8 +50,9 @@ typedef struct ep_plan {
 ep_status ep_plan_create(ep_ctx *ctx, const ep_graph *g, const double *lo, const double *hi, ep_scratch *s,
                          ep_plan **out);
 void ep_plan_destroy(ep_plan *plan);
-/* Margins that a replay with other roundings will reach as well. */
-#define EP_PLAN_REPLAY_FACTOR 8
+/* The margin factor for replays. Float32 errors, which outweigh rounding, are the same in both but for second orders.
+ */
+double ep_plan_replay_factor(const ep_graph *g);
 /* Lowers the magnitudes with better certified bounds of the root box (batch 1) and recomputes the error vectors. */
 ep_status ep_plan_refine(ep_plan *plan, const ep_trace_itv *bounds, ep_scratch *s);
 

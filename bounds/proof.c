@@ -85,14 +85,6 @@ static ep_status layer_of(const ep_proof *p, ep_vid v, uint32_t *out) {
   return EP_FAIL(p->ctx, EP_E_INTERNAL, "no ReLU reads the value that was bounded");
 }
 
-ep_status ep_proof_layer(ep_proof *p, ep_vid v) {
-  uint32_t l;
-  assert(!p->n_leaf);
-  EP_TRY(layer_of(p, v, &l));
-  EP_TRY(ep_bytes_add_byte(&p->bytes, 'C'));
-  return ep_bytes_add_number(&p->bytes, l);
-}
-
 static ep_status begin(ep_proof *p, uint32_t n_u, const ep_unstable *u) {
   assert(!p->n_leaf);
   ep_arena_clear(&p->arena);
@@ -118,6 +110,27 @@ ep_status ep_proof_begin_poly(ep_proof *p, uint32_t poly, uint32_t n_u, const ep
   p->is_poly = true;
   p->subject = poly;
   return begin(p, n_u, u);
+}
+
+/* Takes the neurons whose lower slope is 1; the lines' own slopes are 0 or 1. */
+static ep_status begin_lines(ep_proof *p, const ep_relax_f64 *lines) {
+  uint32_t n = 0;
+  for (uint32_t l = 0; l < p->n_layer; l++) n += p->g->val[p->g->node[p->layer[l]].out].n;
+  ep_unstable *u = ep_calloc(p->ctx, n + 1u, sizeof *u);
+  if (!u) return EP_E_NOMEM;
+  n = 0;
+  for (uint32_t l = 0; l < p->n_layer; l++)
+    for (uint32_t i = 0; i < p->g->val[p->g->node[p->layer[l]].out].n; i++)
+      if (lines->lines[p->layer[l]].sl[i] > 0.5) u[n++] = (ep_unstable){.node = p->layer[l], .neuron = i};
+  ep_status st = begin(p, n, u);
+  ep_free(p->ctx, u);
+  return st;
+}
+
+ep_status ep_proof_begin_poly_lines(ep_proof *p, uint32_t poly, const ep_relax_f64 *lines) {
+  p->is_poly = true;
+  p->subject = poly;
+  return begin_lines(p, lines);
 }
 
 static ep_status add_leaf(ep_proof *p, const ep_proof_leaf *leaf, double *const *alpha, size_t at) {
@@ -192,6 +205,15 @@ static ep_status write_mask(ep_proof *p) {
   return EP_OK;
 }
 
+ep_status ep_proof_layer(ep_proof *p, ep_vid v, const ep_relax_f64 *lines) {
+  uint32_t l;
+  EP_TRY(layer_of(p, v, &l));
+  EP_TRY(begin_lines(p, lines));
+  EP_TRY(ep_bytes_add_byte(&p->bytes, 'C'));
+  EP_TRY(ep_bytes_add_number(&p->bytes, l));
+  return write_mask(p);
+}
+
 typedef struct writer {
   ep_proof *p;
   uint8_t *last;  /* [n_u] slopes of the leaf before */
@@ -202,7 +224,7 @@ static ep_status write_leaf(writer *w, const ep_proof_leaf *f, uint32_t depth) {
   ep_bytes *b = &w->p->bytes;
   EP_TRY(ep_bytes_add_number(b, 0));
   if (w->p->is_poly) EP_TRY(ep_bytes_add_number(b, f->row));
-  EP_TRY(ep_bytes_add_byte(b, f->slope ? 1 : 0));
+  EP_TRY(ep_bytes_add_byte(b, f->slope ? 1 : 2));
   for (uint32_t i = 0; f->slope && i < w->p->n_u; i++) {
     EP_TRY(ep_bytes_add_byte(b, (uint8_t)(f->slope[i] - w->last[i])));
     w->last[i] = f->slope[i];

@@ -33,7 +33,7 @@ typedef struct ep_proof_leaf {
   uint32_t n_dec;
   uint32_t *dec;  /* [n_dec] place in the step's list of neurons * 2 + is_active */
   float *beta;    /* [n_dec] */
-  uint8_t *slope; /* [n_u] in 1/255, NULL = the default rule */
+  uint8_t *slope; /* [n_u] in 1/255, NULL = the lines' own */
 } ep_proof_leaf;
 
 typedef struct ep_proof {
@@ -57,13 +57,16 @@ ep_status ep_proof_check(const ep_graph *g);
 ep_status ep_proof_create(ep_ctx *ctx, const ep_graph *g, ep_proof **out);
 void ep_proof_destroy(ep_proof *p);
 
-/* All neurons of pre-activation v whose sign is open were bounded from both sides with default slopes. */
-ep_status ep_proof_layer(ep_proof *p, ep_vid v);
+/* All neurons of pre-activation v whose sign is open were bounded from both sides with the lines' own slopes. */
+struct ep_relax_f64;
+ep_status ep_proof_layer(ep_proof *p, ep_vid v, const struct ep_relax_f64 *lines);
 /* Opens a step: lemmas about pre-activation v, or one polytope. u [n_u]: the ReLU neurons that slopes and cases are
  * about, in graph order, those of a search net (bounds/snet.h); copied. */
 struct ep_unstable;
 ep_status ep_proof_begin_lemmas(ep_proof *p, ep_vid v, uint32_t n_u, const struct ep_unstable *u);
 ep_status ep_proof_begin_poly(ep_proof *p, uint32_t poly, uint32_t n_u, const struct ep_unstable *u);
+/* The same with the lines' own slopes for every leaf; these have none. */
+ep_status ep_proof_begin_poly_lines(ep_proof *p, uint32_t poly, const struct ep_relax_f64 *lines);
 /* Copies the leaf; slopes may also come from tables as ep_backward_f64 takes them: [n_node] of [rows x n], row `at`. */
 ep_status ep_proof_add_leaf(ep_proof *p, const ep_proof_leaf *leaf, double *const *alpha, size_t at);
 /* Closes the step: leaves of one key become one tree. Without leaves nothing is recorded. */

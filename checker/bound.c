@@ -91,16 +91,12 @@ static void row_range(const ck_state *s, const ck_node *nd, uint32_t i, double *
   }
 }
 
-/* Most that a float32 execution can be off in one output: every term is rounded at most once per product and per sum it
- * goes through, in whatever order, and 2 more for a scale; FLT_MAX must not be reached on the way. */
+/* Most that a float32 execution can be off in an output with `mass` = sum |w||x|: every term is rounded once as a
+ * product and once in every sum, with the other terms and the bias, in whatever order; FLT_MAX must be out of reach. */
 static double float32_error(const ck_node *nd, uint32_t terms, double mass, double bias) {
-  bool is_copy = nd->n_in == 1 && !nd->bias && terms <= 1 && nd->map[0].rel == 0;
-  for (uint32_t i = 0; is_copy && i < nd->map[0].n_row; i++)
-    for (uint32_t g = nd->map[0].first[i]; g < nd->map[0].first[i + 1]; g++)
-      is_copy = is_copy && fabs(nd->map[0].seg[g].w[0]) == 1;
-  if (is_copy) return 0;
-  double n = (double)terms + nd->n_in + 3, t = n * 0x1p-24;
+  double n = (double)terms + (nd->bias != NULL) - nd->is_unit, t = n * 0x1p-24;
   double total = (mass + fabs(bias)) * SLACK, e = t < 0.25 ? t / (1 - t) * total : INFINITY;
+  if (n == 0) return 0;
   return total + e < 0x1.fffffep127 ? (e + n * 0x1p-149) * SLACK : INFINITY;
 }
 
@@ -119,7 +115,7 @@ static void propagate_affine(ck_state *s, uint32_t k) {
     if (s->is_f32) own += float32_error(nd, terms, mass, b);
     double e = (gamma_n(terms + nd->n_in) * (mass + fabs(b)) + 2 * rel_mass + own) * SLACK + (mass > 0 ? ETA : 0);
     meet(t, nd->out, i, down(down(lo + b) - e), up(up(hi + b) + e));
-    if (!s->is_err_fixed) s->aerr[k][i] = (col * mass + 2 * rel_mass + own + gamma_n(n) * fabs(b)) * SLACK;
+    s->aerr[k][i] = (col * mass + 2 * rel_mass + own + gamma_n(n) * fabs(b)) * SLACK;
   }
 }
 

@@ -23,6 +23,7 @@ typedef struct replay {
   uint8_t *last;          /* [n_mask] slopes of the leaf before */
   uint32_t *path, n_path; /* decided neurons, flat */
   const ck_box *box;
+  uint64_t n_halved; /* boxes that the certificate ends and we had to halve */
   ck_stats *stats;
 } replay;
 
@@ -55,6 +56,14 @@ static const uint8_t *bytes(replay *r, size_t n) {
   return r->p - n;
 }
 
+/* n bytes, low ones first. */
+static uint64_t word(replay *r, int n) {
+  const uint8_t *b = bytes(r, (size_t)n);
+  uint64_t v = 0;
+  for (int i = 0; i < n; i++) v |= (uint64_t)b[i] << (8 * i);
+  return v;
+}
+
 static uint32_t layer_value(replay *r, uint32_t *n) {
   uint32_t k = r->net->relu[r->layer[below(r, r->n_layer, "layer")]];
   *n = r->net->size[r->net->node[k].out];
@@ -74,26 +83,28 @@ static void read_mask(replay *r) {
   memset(r->last, 0, r->n_mask);
 }
 
-static void clear_mask(replay *r) {
-  for (uint32_t i = 0; i < r->n_mask; i++) r->s->slope[r->mask[i]] = -1;
+/* All slopes: the default rule (< 0), or 0 with those of the mask 1. */
+static void set_slopes(replay *r, bool is_default) {
+  for (uint32_t i = 0; i < r->net->flat[r->net->n_layer]; i++) r->s->slope[i] = is_default ? -1 : 0;
+  for (uint32_t i = 0; i < r->n_mask && !is_default; i++) r->s->slope[r->mask[i]] = 1;
 }
 
 /* A byte is the change against the leaf before; byte b stands for the float32 product b * fl(1/255). */
 static void read_slopes(replay *r) {
   uint8_t kind = byte(r);
-  if (kind > 1) ck_reject(r->c, "unknown kind of slopes");
-  const uint8_t *change = kind ? bytes(r, r->n_mask) : NULL;
-  for (uint32_t i = 0; i < r->n_mask; i++) {
-    if (change) r->last[i] = (uint8_t)(r->last[i] + change[i]);
-    r->s->slope[r->mask[i]] = change ? (double)((float)r->last[i] * (1.0f / 255)) : -1;
+  if (kind != 1 && kind != 2) ck_reject(r->c, "unknown kind of slopes");
+  set_slopes(r, kind == 1);
+  const uint8_t *change = kind == 1 ? bytes(r, r->n_mask) : NULL;
+  for (uint32_t i = 0; change && i < r->n_mask; i++) {
+    r->last[i] = (uint8_t)(r->last[i] + change[i]);
+    r->s->slope[r->mask[i]] = (double)((float)r->last[i] * (1.0f / 255));
   }
 }
 
 /* The multipliers of the decided neurons, in the order of the path: floats, not negative. */
 static void read_multipliers(replay *r) {
   for (uint32_t i = 0; i < r->n_path; i++) {
-    const uint8_t *b = bytes(r, 4);
-    uint32_t bits = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+    uint32_t bits = (uint32_t)word(r, 4);
     float f;
     memcpy(&f, &bits, sizeof f);
     if (!(f >= 0 && f < INFINITY)) ck_reject(r->c, "a multiplier is negative or not finite");
@@ -147,13 +158,13 @@ static void read_lemmas(replay *r) {
     uint32_t v = below(r, 2 * n, "row");
     lemma m = {value, v / 2, v & 1, v & 1 ? -INFINITY : INFINITY};
     tree(r, lemma_leaf, &m);
-    clear_mask(r);
+    set_slopes(r, true);
     ck_tighten(r->s, value, m.neuron, m.is_upper, m.bound);
     r->stats->n_lemmas++;
   }
 }
 
-/* Both bounds of every neuron of the layer whose sign is open, with default slopes. */
+/* Both bounds of every neuron of the layer whose sign is open. */
 static void bound_layer(replay *r, uint32_t value, uint32_t n) {
   ck_propagate(r->s, value);
   for (uint32_t i = 0; i < n; i++) {
@@ -193,7 +204,6 @@ static void start_box(replay *r, uint32_t box) {
       t->hi[v][i] = v == net->input ? r->box->hi[i] : INFINITY;
     }
   t->dirty = 0;
-  r->s->is_err_fixed = false;
 }
 
 /* Neurons: lemmas and polytopes of one box, in the order in which they were found. */
@@ -203,14 +213,17 @@ static void read_neurons(replay *r) {
   for (uint8_t op; (op = byte(r)) != 'E';) {
     if (op == 'C') {
       uint32_t value = layer_value(r, &n);
+      read_mask(r);
+      set_slopes(r, false);
       bound_layer(r, value, n);
+      set_slopes(r, true);
     } else if (op == 'L') {
       read_lemmas(r);
     } else if (op == 'P') {
       uint32_t p = below(r, r->box->n_poly, "polytope");
       read_mask(r);
       tree(r, poly_leaf, &r->box->poly[p]);
-      clear_mask(r);
+      set_slopes(r, true);
       r->is_proved[box][p] = true;
     } else {
       ck_reject(r->c, "unknown step %u", op);
@@ -238,12 +251,6 @@ typedef struct splits {
   double *lo, *hi, *hull_lo, *hull_hi;
 } splits;
 
-/* Outward to float32, so that the clipped box does not depend on the last bits of the margin. */
-static double coarse_down(double x) {
-  float f = (float)x;
-  return f > x ? nextafterf(f, -INFINITY) : f;
-}
-
 /* Where inside [lo,hi] a counterexample can be, by a row with coefficients c and margin m over the box: row - rhs >= m
  * + c (x_j - end) with `end` the minimising one, and a counterexample has row - rhs <= 0, so c (x_j - end) <= -m. */
 static void clip(const ck_state *s, double margin, double *lo, double *hi) {
@@ -254,9 +261,9 @@ static void clip(const ck_state *s, double margin, double *lo, double *hi) {
     double reach = nextafter(-margin / fabs(c), INFINITY);
     if (!(reach >= 0)) continue;
     if (c > 0)
-      hi[j] = fmin(hi[j], -coarse_down(-nextafter(l + reach, INFINITY)));
+      hi[j] = fmin(hi[j], nextafter(l + reach, INFINITY));
     else
-      lo[j] = fmax(lo[j], coarse_down(nextafter(h - reach, -INFINITY)));
+      lo[j] = fmax(lo[j], nextafter(h - reach, -INFINITY));
   }
 }
 
@@ -277,11 +284,24 @@ static bool refute(replay *r, splits *sp, const ck_poly *poly) {
   return false;
 }
 
-/* box = 0 (all polytopes end here) | (1 + axis) ended? box(lower half) box(upper half), where ended? has a bit for each
- * polytope open so far. */
-static void split_box(replay *r, splits *sp, uint32_t depth) {
+/* The input that moves the last row most. */
+static uint32_t widest(const ck_state *s) {
+  uint32_t x = s->net->input, best = 0;
+  double top = -1;
+  for (uint32_t j = 0; j < s->net->size[x]; j++) {
+    double w = fabs(s->coef[x][j]) * (s->t->hi[x][j] - s->t->lo[x][j]);
+    if (w > top) best = j;
+    if (w > top) top = w;
+  }
+  return best;
+}
+
+/* box = 0 (all polytopes end here) | (1 + axis) where ended? box(lower part) box(upper part), where ended? has a bit
+ * for each polytope open so far. */
+static void split_box(replay *r, splits *sp, uint32_t depth, bool is_given) {
   ck_table *t = r->s->t = sp->table[depth];
-  uint32_t x = r->net->input, n_x = r->net->size[x], v = varint(r), n_open = 0;
+  uint32_t x = r->net->input, n_x = r->net->size[x], v = is_given ? varint(r) : 0, n_open = 0;
+  uint32_t halve = n_x;
   bool *is_open = sp->is_open[depth], is_first = true;
   r->stats->n_boxes++;
   if (v > n_x) ck_reject(r->c, "input %u does not exist", v - 1);
@@ -289,22 +309,32 @@ static void split_box(replay *r, splits *sp, uint32_t depth) {
     const ck_node *nd = &r->net->node[r->net->relu[l]];
     bound_layer(r, nd->in[0], r->net->size[nd->out]);
   }
+  uint64_t bits = v ? word(r, 8) : 0;
+  double at;
+  memcpy(&at, &bits, sizeof at);
   for (uint32_t p = 0; p < sp->n_poly; p++) n_open += is_open[p];
   const uint8_t *ended = v && n_open > 1 ? bytes(r, (n_open + 7) / 8) : NULL;
   for (uint32_t p = 0, k = 0; p < sp->n_poly; p++) {
     if (!is_open[p]) continue;
     bool should_end = !v || (ended && ended[k / 8] >> (k % 8) & 1), is_refuted = refute(r, sp, &r->box->poly[p]);
     k++;
-    if (should_end && !is_refuted) ck_reject(r->c, "a box at depth %u is not proved", depth);
-    is_open[p] = !should_end;
-    if (should_end || is_refuted) continue;
+    is_open[p] = !should_end || !is_refuted;
+    if (is_refuted) continue;
+    if (!v) halve = widest(r->s);
     for (uint32_t j = 0; j < n_x; j++) {
       sp->hull_lo[j] = is_first || sp->lo[j] < sp->hull_lo[j] ? sp->lo[j] : sp->hull_lo[j];
       sp->hull_hi[j] = is_first || sp->hi[j] > sp->hull_hi[j] ? sp->hi[j] : sp->hull_hi[j];
     }
     is_first = false;
   }
-  if (!v) return;
+  if (!v && halve == n_x) return;
+  if (!v) { /* rounding elsewhere, we may fall short of what the writer saw: then halve */
+    uint64_t most = (32 + r->stats->n_boxes / 16) * (r->s->is_exact ? 16 : 1);
+    if (r->n_halved++ > most) ck_reject(r->c, "boxes are not proved, one of them at depth %u", depth);
+    at = 0.5 * (t->lo[x][halve] + t->hi[x][halve]);
+    is_given = false;
+    v = halve + 1;
+  }
   if (depth + 1 >= MAX_SPLITS) ck_reject(r->c, "boxes are nested too deeply");
   for (uint32_t j = 0; j < n_x && !is_first; j++) {
     t->lo[x][j] = sp->hull_lo[j];
@@ -314,14 +344,15 @@ static void split_box(replay *r, splits *sp, uint32_t depth) {
     sp->table[depth + 1] = ck_table_new(r->c, r->net);
     sp->is_open[depth + 1] = CK_NEW(r->c, bool, sp->n_poly);
   }
-  double mid = 0.5 * (t->lo[x][v - 1] + t->hi[x][v - 1]);
+  /* Within the box, so that the parts cover it, whatever number it was; clipping may have passed it. */
+  at = fmin(fmax(at, t->lo[x][v - 1]), t->hi[x][v - 1]);
   for (int side = 0; side < 2; side++) {
     ck_table *part = sp->table[depth + 1];
     ck_table_copy(r->net, t, part);
-    *(side ? &part->lo[x][v - 1] : &part->hi[x][v - 1]) = mid;
+    *(side ? &part->lo[x][v - 1] : &part->hi[x][v - 1]) = at;
     part->dirty = 0;
     memcpy(sp->is_open[depth + 1], is_open, sp->n_poly);
-    split_box(r, sp, depth + 1);
+    split_box(r, sp, depth + 1, is_given);
   }
 }
 
@@ -339,9 +370,7 @@ static void read_splits(replay *r) {
   sp->hull_hi = sp->hull_lo + n_x;
   const uint8_t *subject = bytes(r, (sp->n_poly + 7) / 8);
   for (uint32_t p = 0; p < sp->n_poly; p++) sp->is_open[0][p] = subject[p / 8] >> (p % 8) & 1;
-  ck_propagate(r->s, r->net->output);
-  r->s->is_err_fixed = true;
-  split_box(r, sp, 0);
+  split_box(r, sp, 0, true);
   r->s->t = own;
   for (uint32_t p = 0; p < sp->n_poly; p++) r->is_proved[box][p] |= subject[p / 8] >> (p % 8) & 1;
 }
@@ -354,7 +383,7 @@ static void read_header(replay *r, const uint8_t net_hash[32], const uint8_t que
   uint8_t semantics = byte(r);
   if (semantics > 1) ck_reject(r->c, "unknown semantics");
   r->stats->is_float32 = r->s->is_f32 = semantics == 1;
-  if (r->s->is_f32 && net->has_f64) ck_reject(r->c, "float32 semantics for a network with float64 weights");
+  if (r->s->is_f32 && net->is_no_f32) ck_reject(r->c, "this network has no float32 semantics");
   if (memcmp(bytes(r, 32), net_hash, 32) != 0) ck_reject(r->c, "the certificate is about another network");
   if (memcmp(bytes(r, 32), query_hash, 32) != 0) ck_reject(r->c, "the certificate is about another property");
   bool *is_seen = CK_NEW(r->c, bool, net->n_layer);

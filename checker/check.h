@@ -60,6 +60,7 @@ typedef struct ck_node {
   uint32_t out;
   uint32_t layer;         /* relu: its number */
   const ck_map *map;      /* affine: [n_in] */
+  bool is_unit;           /* affine: all weights are 1 or -1 */
   const double *bias;     /* affine: [n_out], or NULL = 0 */
   const double *bias_err; /* affine: |true bias - bias| <= bias_err; NULL = exact */
   const char *name;       /* of the output tensor */
@@ -70,7 +71,7 @@ typedef struct ck_net {
   uint32_t n_node;
   ck_node *node; /* in an order in which inputs come first */
   uint32_t input, output;
-  bool has_f64;            /* some weights are doubles: not a float32 program */
+  bool is_no_f32;          /* has doubles or computed weights: no float32 semantics */
   uint32_t n_layer, *relu; /* node of each relu layer */
   uint32_t *flat;          /* [n_layer + 1] place of each layer among all relu neurons */
 } ck_net;
@@ -115,12 +116,11 @@ typedef struct ck_table {
 typedef struct ck_state {
   ck *c;
   const ck_net *net;
-  bool is_exact;     /* rows in rational arithmetic */
-  bool is_f32;       /* float32 semantics: values are those of any float32 execution, affine ones off by f32_err */
-  ck_table *t;       /* current */
-  double **aerr;     /* [n_node][n_out] error charge per unit of coefficient */
-  double *sum_mag;   /* [n_val] */
-  bool is_err_fixed; /* aerr holds for the root box and thereby for its parts */
+  bool is_exact;   /* rows in rational arithmetic */
+  bool is_f32;     /* float32 semantics: values are those of any float32 execution, affine ones off by f32_err */
+  ck_table *t;     /* current */
+  double **aerr;   /* [n_node][n_out] error charge per unit of coefficient */
+  double *sum_mag; /* [n_val] */
   /* relaxation of the row under way, indexed by flat relu neuron */
   double *slope;   /* lower slope, < 0 = the default rule */
   int8_t *phase;   /* 0 open, 1 decided z >= 0, 2 decided z <= 0 */

@@ -131,7 +131,7 @@ static tensor read_tensor(reader *r, const Onnx__TensorProto *t) {
                            : (double)t->int64_data[i];
     if (!isfinite(d[i])) REFUSE(r, "tensor '%.80s': element %zu is not finite", name, i);
   }
-  r->net->has_f64 |= is_f64;
+  r->net->is_no_f32 |= is_f64;
   out.data = d;
   return out;
 }
@@ -152,8 +152,7 @@ static void map_finish(reader *r, ck_map *m) {
     for (uint32_t k = m->first[i]; k < m->first[i + 1]; k++) {
       const ck_seg *s = &m->seg[k];
       if (s->col > m->n_col || s->len > m->n_col - s->col) REFUSE(r, "%s: shapes do not fit", op_of(r));
-      n += s->len;
-      for (uint32_t j = 0; j < s->len; j++) terms[s->col + j]++;
+      for (uint32_t j = 0; j < s->len; j++) terms[s->col + j]++, n += s->w[j] != 0;
     }
     if (n > m->row_terms) m->row_terms = n;
   }
@@ -232,6 +231,7 @@ static void op_add(reader *r) {
       w[n + i] = sign;
     }
     ck_node *nd = new_node(r, 2, &s);
+    nd->is_unit = true;
     diagonal(r, (ck_map *)&nd->map[0], n, w);
     diagonal(r, (ck_map *)&nd->map[1], n, w + n);
     ((uint32_t *)nd->in)[0] = va;
@@ -250,6 +250,7 @@ static void op_add(reader *r) {
   ck_map *m;
   ck_node *nd = affine_node(r, x, &s, &m);
   diagonal(r, m, n, w);
+  nd->is_unit = true;
   nd->bias = bias;
 }
 
@@ -270,6 +271,7 @@ static void op_scale(reader *r) {
   affine_node(r, x, &s, &m);
   diagonal(r, m, n, w);
   m->rel = is_division ? 2 * U : 0;
+  r->net->is_no_f32 |= is_division;
 }
 
 /* y[a][n] = sum_k x[a][k] w(k,n), w stored as [k][n] or, transposed, [n][k]. */
@@ -342,6 +344,7 @@ static void op_gemm(reader *r) {
   ck_node *nd = affine_node(r, x, &s, &m);
   dense(r, m, rows, k_n, n_n, d, is_t);
   m->rel = alpha == 1 ? 0 : 2 * U;
+  r->net->is_no_f32 |= alpha != 1 || beta != 1;
   nd->bias = bias;
   nd->bias_err = err;
 }
@@ -514,6 +517,7 @@ static void read_input(reader *r, const Onnx__GraphProto *g) {
                    ? t->dim[i]->dim_value
                    : 1;
   r->net->input = new_value(r, &s);
+  r->net->is_no_f32 = in->type->tensor_type->elem_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
   define(r, in->name, (tensor){.s = s, .value = r->net->input});
 }
 

@@ -48,6 +48,8 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   if (!ep_engine_find(cfg->engine)) return unknown_name(ctx, "engine", cfg->engine, ep_n_engines, engine_name);
   if (!ep_branching_find(cfg->branching))
     return unknown_name(ctx, "branching", cfg->branching, ep_n_branchings, branching_name);
+  if (strcmp(cfg->semantics, "float32") == 0 && strcmp(cfg->engine, "forward") == 0)
+    return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine 'forward' knows real semantics only");
   if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
     return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none", cfg->engine);
   return EP_OK;
@@ -56,7 +58,8 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
 static ep_status run_engine(job *j, query_fn make_query) {
   ep_cli *cli = j->cli;
   ep_session *s = &j->session;
-  EP_TRY(ep_onnx_read(cli->ctx, s->network, &j->graph));
+  bool is_float32 = strcmp(cli->cfg.semantics, "float32") == 0;
+  EP_TRY((is_float32 ? ep_onnx_read_float32 : ep_onnx_read)(cli->ctx, s->network, &j->graph));
   atomic_store(&s->graph, j->graph);
   ep_log(cli->ctx, 2, "%s: %u nodes, %u inputs, %u outputs (%.3f s)", s->network, j->graph->n_node,
          j->graph->val[j->graph->input].n, j->graph->val[j->graph->output].n, ep_time_s() - cli->start_s);
@@ -68,7 +71,7 @@ static ep_status run_engine(job *j, query_fn make_query) {
   atomic_store(&s->threads, ep_pool_size(j->pool));
   j->has_run = true;
   EP_TRY(ep_run_init(&j->run, cli->ctx, j->graph, j->query, &cli->cfg, j->pool));
-  if (cli->cfg.certificate) EP_TRY(ep_certificate_create(cli->ctx, j->graph, j->query, false, &j->certificate));
+  if (cli->cfg.certificate) EP_TRY(ep_certificate_create(cli->ctx, j->graph, j->query, is_float32, &j->certificate));
   j->run.certificate = j->certificate;
   atomic_store(&s->run, &j->run);
   EP_TRY(ep_run_engine(&j->run, ep_engine_find(cli->cfg.engine)));

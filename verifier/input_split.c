@@ -105,27 +105,17 @@ typedef struct batch {
   float **influence;
 } batch;
 
-/* The largest float32 value not above x. A certificate's boxes are rounded so, to be the same for the checker, whose
- * margins have other last bits. */
-static double float_down(double x) {
-  float f = (float)x;
-  return (double)f > x ? (double)nextafterf(f, -INFINITY) : (double)f;
-}
-
 /* Cuts [lo,hi] along one axis to where a counterexample can lie. The row has certified margin m over the box (row - rhs
  * >= m) and coefficient c here; a counterexample has row - rhs <= 0, so it is within -m/|c| of the end that minimises
  * the row: c (x - end) <= (row - rhs) - m <= -m. */
-static void clip_axis(double c, double margin, double box_lo, double box_hi, bool is_coarse, double *lo, double *hi) {
+static void clip_axis(double c, double margin, double box_lo, double box_hi, double *lo, double *hi) {
   if (!(fabs(c) > 0) || !(box_lo < box_hi)) return;
   double reach = ep_div_up(-margin, fabs(c));
   if (!(reach >= 0)) return;
-  if (c > 0) {
-    double end = ep_add_up(box_lo, reach);
-    *hi = fmin(*hi, is_coarse ? -float_down(-end) : end);
-  } else {
-    double end = ep_sub_dn(box_hi, reach);
-    *lo = fmax(*lo, is_coarse ? float_down(end) : end);
-  }
+  if (c > 0)
+    *hi = fmin(*hi, ep_add_up(box_lo, reach));
+  else
+    *lo = fmax(*lo, ep_sub_dn(box_hi, reach));
 }
 
 /* Clips the entry's box to the hull over its open polytopes of what each polytope's rows leave; a polytope of which
@@ -143,7 +133,7 @@ static void clip_box(const split *sp, const ep_spec *spec, entry *e, const size_
       hi[j] = e->hi[j];
       for (uint32_t r = spec->first[p]; r < spec->first[p + 1]; r++) {
         size_t at = row_at[p] + (r - spec->first[p]);
-        clip_axis(lin[at * n_x + j], margin[at], e->lo[j], e->hi[j], sp->record != NULL, &lo[j], &hi[j]);
+        clip_axis(lin[at * n_x + j], margin[at], e->lo[j], e->hi[j], &lo[j], &hi[j]);
       }
       is_empty |= lo[j] > hi[j];
     }
@@ -371,6 +361,12 @@ done:
 
 /* ---- rounds ---- */
 
+/* The middle; for a certificate, which holds it, a float32 number where there is one. */
+static double split_point(const split *sp, double lo, double hi) {
+  double mid = 0.5 * (lo + hi), coarse = (double)(float)mid;
+  return sp->record && lo < coarse && coarse < hi ? coarse : mid;
+}
+
 static ep_status settle(split *sp, batch *b, size_t d) {
   entry *e = b->e[d];
   b->e[d] = NULL;
@@ -386,7 +382,7 @@ static ep_status settle(split *sp, batch *b, size_t d) {
     return EP_E_NOMEM;
   }
   uint32_t j = b->axis[d];
-  double mid = 0.5 * (e->lo[j] + e->hi[j]);
+  double mid = split_point(sp, e->lo[j], e->hi[j]);
   f->root = e->root;
   f->has_prior = e->has_prior;
   e->log_share = f->log_share = e->log_share - 1;
@@ -396,7 +392,7 @@ static ep_status settle(split *sp, batch *b, size_t d) {
   f->lo[j] = mid;
   sp->n_open[e->root]++;
   ep_status st = EP_OK;
-  if (sp->record) st = ep_split_record_cut(&sp->record[e->root], e->id, j, e->is_open, &e->id);
+  if (sp->record) st = ep_split_record_cut(&sp->record[e->root], e->id, j, mid, e->is_open, &e->id);
   f->id = e->id + 1;
   if (st == EP_OK)
     st = push(sp, f);
@@ -551,7 +547,7 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
   EP_TRY(ep_plan_create(run->ctx, run->g, lo, hi, s, plan));
   sp->plan = *plan;
   if (run->certificate) {
-    (*plan)->margin_factor = EP_PLAN_REPLAY_FACTOR;
+    (*plan)->margin_factor = ep_plan_replay_factor(run->g);
     sp->record = EP_SCRATCH(s, ep_split_record, q->n_box + 1);
     if (!sp->record) return EP_E_NOMEM;
     memset(sp->record, 0, q->n_box * sizeof *sp->record);

@@ -11,7 +11,7 @@ static ep_status root_fill(ep_root *r, uint32_t box) {
   EP_TRY(ep_plan_create(r->run->ctx, r->run->g, b->lo, b->hi, &r->mem, &r->plan));
   if (r->run->certificate) {
     EP_TRY(ep_proof_create(r->run->ctx, r->run->g, &r->plan->proof));
-    r->plan->margin_factor = EP_PLAN_REPLAY_FACTOR;
+    r->plan->margin_factor = ep_plan_replay_factor(r->run->g);
   }
   EP_TRY(ep_spec_init(&r->spec, r->plan, r->run->q, box, &r->mem));
   EP_TRY(ep_crown_table(r->plan, 1, &r->mem, &r->bounds));
@@ -83,7 +83,10 @@ static size_t open_rows(const ep_root *r, uint32_t *row, uint32_t *group) {
 static ep_status record_row(ep_root *r, uint32_t row, double *const *alpha, size_t at) {
   ep_proof *proof = r->plan->proof;
   uint32_t p = r->spec.poly[row];
-  EP_TRY(ep_proof_begin_poly(proof, p, alpha ? r->net.n_u : 0, r->net.u));
+  if (alpha)
+    EP_TRY(ep_proof_begin_poly(proof, p, r->net.n_u, r->net.u));
+  else
+    EP_TRY(ep_proof_begin_poly_lines(proof, p, &r->relax));
   EP_TRY(ep_proof_add_leaf(proof, &(ep_proof_leaf){.row = row - r->spec.first[p]}, alpha, at));
   return ep_proof_commit(proof);
 }

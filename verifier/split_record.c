@@ -13,7 +13,7 @@ static ep_status add(ep_split_record *r, const bool *is_open) {
     r->is_open = o;
     r->cap = cap;
   }
-  r->node[r->n] = (ep_split_node){0, 0};
+  r->node[r->n] = (ep_split_node){0};
   for (uint32_t p = 0; p < r->n_poly; p++) r->is_open[(size_t)r->n * r->n_poly + p] = is_open[p];
   r->n++;
   return EP_OK;
@@ -31,9 +31,10 @@ void ep_split_record_clear(ep_split_record *r) {
   *r = (ep_split_record){0};
 }
 
-ep_status ep_split_record_cut(ep_split_record *r, uint32_t id, uint32_t axis, const bool *is_open, uint32_t *low) {
+ep_status ep_split_record_cut(ep_split_record *r, uint32_t id, uint32_t axis, double at, const bool *is_open,
+                              uint32_t *low) {
   *low = r->n;
-  r->node[id] = (ep_split_node){r->n, axis};
+  r->node[id] = (ep_split_node){r->n, axis, at};
   EP_TRY(add(r, is_open));
   return add(r, is_open);
 }
@@ -59,6 +60,11 @@ static ep_status write_box(const ep_split_record *r, uint32_t id, ep_bytes *out)
   const ep_split_node *nd = &r->node[id];
   EP_TRY(ep_bytes_add_number(out, nd->low ? nd->axis + 1 : 0));
   if (!nd->low) return EP_OK;
+  uint64_t bits;
+  uint8_t at[8];
+  memcpy(&bits, &nd->at, sizeof bits);
+  for (int i = 0; i < 8; i++) at[i] = (uint8_t)(bits >> (8 * i));
+  EP_TRY(ep_bytes_add(out, at, 8));
   EP_TRY(write_ended(r, id, out));
   EP_TRY(write_box(r, nd->low, out));
   return write_box(r, nd->low + 1, out);

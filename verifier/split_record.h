@@ -8,6 +8,7 @@
 typedef struct ep_split_node {
   uint32_t low; /* number of the lower half, the upper one is low + 1; 0 = a leaf */
   uint32_t axis;
+  double at; /* where along the axis */
 } ep_split_node;
 
 typedef struct ep_split_record {
@@ -21,8 +22,10 @@ typedef struct ep_split_record {
 /* The root box is number 0. */
 ep_status ep_split_record_init(ep_split_record *r, ep_ctx *ctx, uint32_t n_poly, const bool *is_open);
 void ep_split_record_clear(ep_split_record *r);
-/* Box `id` was cut along `axis` with is_open left; *low = the lower half's number, the upper half's is *low + 1. */
-ep_status ep_split_record_cut(ep_split_record *r, uint32_t id, uint32_t axis, const bool *is_open, uint32_t *low);
+/* Box `id` was cut along `axis` at `at` with is_open left; *low = the lower half's number, the upper half's is *low
+ * + 1. */
+ep_status ep_split_record_cut(ep_split_record *r, uint32_t id, uint32_t axis, double at, const bool *is_open,
+                              uint32_t *low);
 /* Appends the tree in preorder. */
 ep_status ep_split_record_write(const ep_split_record *r, ep_bytes *out);
 

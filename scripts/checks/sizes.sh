@@ -12,8 +12,8 @@ found=$({ awk '
   /^[A-Za-z].*\{$/ && !/^(typedef|struct|enum|union|static const [a-z_ ]*\[|const [a-z_ ]*\[)/ { start = FNR; in_function = 1 }
   /^\}/ { if (in_function && FNR - start > 100) print FILENAME ":" start ": function of " FNR - start " lines"; in_function = 0 }
   END { if (lines > 1200) print name ": " lines " lines" }' $files
-# A reviewer shall be able to read the checker of certificates in an hour.
-[ ! -d checker ] || [ "$(cat checker/*.[ch] | grep -c '[^[:space:]]')" -le 2000 ] || echo "checker/: more than 2000 lines"
+# A reviewer shall be able to read the checker of certificates in an hour (blank lines and comments not counted).
+[ ! -d checker ] || [ "$(cat checker/*.[ch] | grep -vcE '^[[:space:]]*($|/?\*)')" -le 2000 ] || echo "checker/: more than 2000 lines of code"
 [ ! -f README.md ] || [ "$(wc -l <README.md)" -le 120 ] || echo "README.md: more than 120 lines"; })
 printf '%s\n' "$found"
 [ -z "$found" ]
