@@ -116,7 +116,9 @@ static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_s
   if (!b->step) return EP_E_NOMEM;
   for (size_t i = 0; i < STEPS; i++) EP_TRY(ep_step_init(&b->step[i], &b->tree, s));
   b->max_parents = ep_tree_batch(&b->tree);
-  b->divide_at = ep_divide_applies(&b->tree) ? b->stats->domains + DIVIDE_AFTER : 0;
+  /* A certificate has no place for bounds that hold in one case only. */
+  bool may_divide = !root->plan->proof && ep_divide_applies(&b->tree);
+  b->divide_at = may_divide ? b->stats->domains + DIVIDE_AFTER : 0;
   return EP_OK;
 }
 
