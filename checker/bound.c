@@ -257,7 +257,14 @@ double ck_row_bound(ck_state *s, double err) {
 double ck_neuron_bound(ck_state *s, uint32_t value, uint32_t i, bool is_upper) {
   ck_propagate(s, value);
   ck_row_start(s);
-  ck_touch(s, value)[i] = is_upper ? -1 : 1;
+  double *c = ck_touch(s, value);
+  c[i] = is_upper ? -1 : 1;
+  for (uint32_t l = 0; l < s->net->n_layer; l++) { /* decisions on neurons of the same layer count as well */
+    const ck_node *nd = &s->net->node[s->net->relu[l]];
+    const int8_t *phase = s->phase + s->net->flat[l];
+    for (uint32_t k = 0; nd->in[0] == value && k < s->net->size[value]; k++)
+      if (phase[k] && k != i) c[k] = (phase[k] == 1 ? -1 : 1) * s->beta[s->net->flat[l] + k];
+  }
   double b = ck_row_bound(s, 0);
   return is_upper ? -b : b;
 }

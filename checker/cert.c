@@ -7,7 +7,14 @@
 
 #include "checker/check.h"
 
-enum { MAX_CASES = 4096, MAX_SPLITS = 1200 };
+enum { MAX_CASES = 4096, MAX_SPLITS = 1200, MAX_NESTED = 512 };
+
+/* What a case with lemmas of its own needs, by depth. */
+typedef struct scope {
+  ck_table *t;
+  uint32_t *mask;
+  uint8_t *last;
+} scope;
 
 typedef struct replay {
   ck *c;
@@ -23,6 +30,9 @@ typedef struct replay {
   uint8_t *last;          /* [n_mask] slopes of the leaf before */
   uint32_t *path, n_path; /* decided neurons, flat */
   const ck_box *box;
+  bool is_void;      /* bounds of the case under way crossed: no input fits its decisions */
+  uint32_t n_case;   /* cases with lemmas of their own, nested */
+  scope *scope;      /* [MAX_NESTED] */
   uint64_t n_halved; /* boxes that the certificate ends and we had to halve */
   ck_stats *stats;
 } replay;
@@ -114,16 +124,22 @@ static void read_multipliers(replay *r) {
 
 typedef void (*leaf_fn)(replay *r, void *arg);
 
-/* tree = 0 leaf | (1 + place in the mask) tree(z <= 0) tree(z >= 0) */
+static void read_case(replay *r, leaf_fn leaf, void *arg);
+
+/* tree = 0 leaf | 1 case | (2 + place in the mask) tree(z <= 0) tree(z >= 0) */
 static void tree(replay *r, leaf_fn leaf, void *arg) {
   uint32_t v = varint(r);
+  if (v == 1) {
+    read_case(r, leaf, arg);
+    return;
+  }
   if (!v) {
     r->stats->n_leaves++;
     leaf(r, arg);
     return;
   }
-  if (v > r->n_mask) ck_reject(r->c, "a case is about a neuron that has no slope");
-  uint32_t z = r->mask[v - 1];
+  if (v - 2 >= r->n_mask) ck_reject(r->c, "a case is about a neuron that has no slope");
+  uint32_t z = r->mask[v - 2];
   if (r->s->phase[z]) ck_reject(r->c, "a neuron is decided twice");
   if (r->n_path >= MAX_CASES) ck_reject(r->c, "cases are nested too deeply");
   r->path[r->n_path++] = z;
@@ -159,9 +175,56 @@ static void read_lemmas(replay *r) {
     lemma m = {value, v / 2, v & 1, v & 1 ? -INFINITY : INFINITY};
     tree(r, lemma_leaf, &m);
     set_slopes(r, true);
+    r->is_void |= m.is_upper ? m.bound < r->s->t->lo[value][m.neuron] : m.bound > r->s->t->hi[value][m.neuron];
     ck_tighten(r->s, value, m.neuron, m.is_upper, m.bound);
     r->stats->n_lemmas++;
   }
+}
+
+/* Does a decision on the way contradict the table? */
+static bool is_contradiction(const replay *r) {
+  for (uint32_t l = 0; l < r->net->n_layer; l++) {
+    uint32_t z = r->net->node[r->net->relu[l]].in[0], flat = r->net->flat[l];
+    for (uint32_t i = 0; i < r->net->size[z]; i++)
+      if ((r->s->phase[flat + i] == 1 && r->s->t->hi[z][i] < 0) ||
+          (r->s->phase[flat + i] == 2 && r->s->t->lo[z][i] > 0))
+        return true;
+  }
+  return false;
+}
+
+/* case = lemma step* ('X' no input fits the decisions | 'T' mask tree). The lemmas hold where the decisions hold: they
+ * go into a table of the case's own, and slopes are then about neurons of its own. */
+static void read_case(replay *r, leaf_fn leaf, void *arg) {
+  replay outer = *r;
+  if (r->n_case == MAX_NESTED) ck_reject(r->c, "cases are nested too deeply");
+  scope *own = &r->scope[r->n_case++];
+  if (!own->t) {
+    own->t = ck_table_new(r->c, r->net);
+    own->mask = CK_NEW(r->c, uint32_t, r->net->flat[r->net->n_layer]);
+    own->last = CK_NEW(r->c, uint8_t, r->net->flat[r->net->n_layer]);
+  }
+  ck_table *t = r->s->t;
+  ck_propagate(r->s, r->net->output);
+  ck_table_copy(r->net, t, own->t);
+  r->s->t = own->t;
+  r->mask = own->mask;
+  r->last = own->last;
+  uint8_t op;
+  while ((op = byte(r)) == 'L') read_lemmas(r);
+  if (op == 'T') {
+    read_mask(r);
+    tree(r, leaf, arg);
+  } else if (op != 'X' || !(r->is_void || is_contradiction(r))) {
+    ck_reject(r->c, "a case is not shown to be empty");
+  }
+  r->s->t = t;
+  r->mask = outer.mask;
+  r->n_mask = outer.n_mask;
+  r->last = outer.last;
+  r->is_void = outer.is_void;
+  r->n_case--;
+  t->dirty = 0; /* error terms are those of the case's table */
 }
 
 /* Both bounds of every neuron of the layer whose sign is open. */
@@ -204,6 +267,7 @@ static void start_box(replay *r, uint32_t box) {
       t->hi[v][i] = v == net->input ? r->box->hi[i] : INFINITY;
     }
   t->dirty = 0;
+  r->is_void = false;
 }
 
 /* Neurons: lemmas and polytopes of one box, in the order in which they were found. */
@@ -414,6 +478,7 @@ void ck_check(ck *c, const uint8_t *cert, size_t n, const uint8_t net_hash[32], 
   r.mask = CK_NEW(c, uint32_t, n_flat);
   r.last = CK_NEW(c, uint8_t, n_flat);
   r.path = CK_NEW(c, uint32_t, MAX_CASES);
+  r.scope = CK_NEW(c, scope, MAX_NESTED);
   r.is_proved = CK_NEW(c, bool *, q->n_box);
   for (uint32_t i = 0; i < q->n_box; i++) {
     r.is_proved[i] = CK_NEW(c, bool, q->box[i].n_poly);

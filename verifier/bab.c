@@ -116,9 +116,7 @@ static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_s
   if (!b->step) return EP_E_NOMEM;
   for (size_t i = 0; i < STEPS; i++) EP_TRY(ep_step_init(&b->step[i], &b->tree, s));
   b->max_parents = ep_tree_batch(&b->tree);
-  /* A certificate has no place for bounds that hold in one case only. */
-  bool may_divide = !root->plan->proof && ep_divide_applies(&b->tree);
-  b->divide_at = may_divide ? b->stats->domains + DIVIDE_AFTER : 0;
+  b->divide_at = ep_divide_applies(&b->tree) ? b->stats->domains + DIVIDE_AFTER : 0;
   return EP_OK;
 }
 
@@ -132,6 +130,7 @@ static ep_status search_polytope(ep_root *root, uint32_t poly, const ep_bab_opt 
   EP_GOTO(search_init(&b, root, poly, &own));
   if (!b.tree.n_row) goto done;
   if (proof) EP_GOTO(ep_proof_begin_poly(proof, poly, b.tree.net->n_u, b.tree.net->u));
+  b.tree.proof = proof ? proof->step : NULL;
   EP_GOTO(push_root(&b));
   EP_GOTO(explore(&b, is_sat, is_out));
   /* Every domain of the tree was closed by a certified bound and the tree covers the box. */

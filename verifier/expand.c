@@ -241,7 +241,7 @@ static ep_status record_leaf(const batch *b, size_t i, size_t row, ep_scratch *s
   merge_decisions(b, i, leaf.dec);
   leaf.beta = (float *)b->phases.beta + b->phases.ptr[row * (b->t->net->n_layer + 1)];
   for (uint32_t k = 0; k < n_u; k++) leaf.slope[k] = ep_slope_pack(b->ascent.alpha[row][k]);
-  return ep_proof_add_leaf(b->t->root->plan->proof, &leaf, NULL, 0);
+  return ep_proof_block_add(b->t->proof, &leaf, NULL, 0);
 }
 
 /* Certifies the best row of every child that reached its target, in one float64 pass; is_closed is set only here. */
@@ -272,13 +272,13 @@ static ep_status certify(batch *b, ep_scratch *s) {
   if (!dec) st = EP_E_NOMEM;
   if (!dec) goto done;
   n_dec = ep_phases_decisions(b->t->net, &b->phases, n, row, dec);
-  if (root->plan->proof) round_slopes(b, n, alpha);
+  if (b->t->proof) round_slopes(b, n, alpha);
   EP_GOTO(ep_snet_slopes(b->t->net, &root->relax, n, alpha, s, &slopes));
   EP_GOTO(ep_spec_margins(&root->spec, root->plan, &root->relax, &root->bounds, n, id, dom, slopes, dec, n_dec, NULL,
                           margin, lin, s));
   for (size_t i = 0; i < n; i++) {
     b->is_closed[child[i]] = ep_spec_refutes(&root->spec, id[i], margin[i]);
-    if (b->is_closed[child[i]] && root->plan->proof) EP_GOTO(record_leaf(b, child[i], row[i], s));
+    if (b->is_closed[child[i]] && b->t->proof) EP_GOTO(record_leaf(b, child[i], row[i], s));
   }
 done:
   ep_scratch_restore(s, m);
