@@ -432,6 +432,7 @@ static void read_splits(replay *r) {
   sp->hi = sp->lo + n_x;
   sp->hull_lo = sp->hi + n_x;
   sp->hull_hi = sp->hull_lo + n_x;
+  if (varint(r) != sp->n_poly) ck_reject(r->c, "box %u has another number of polytopes", box);
   const uint8_t *subject = bytes(r, (sp->n_poly + 7) / 8);
   for (uint32_t p = 0; p < sp->n_poly; p++) sp->is_open[0][p] = subject[p / 8] >> (p % 8) & 1;
   split_box(r, sp, 0, true);
@@ -459,6 +460,8 @@ static void read_header(replay *r, const uint8_t net_hash[32], const uint8_t que
       const ck_node *nd = &net->node[net->relu[at]];
       if (strlen(nd->name) == len && !memcmp(nd->name, name, len)) break;
     }
+    if (at < net->n_layer && varint(r) != net->size[net->node[net->relu[at]].out])
+      ck_reject(r->c, "layer %u has another size", l);
     if (at == net->n_layer || is_seen[at]) ck_reject(r->c, "layer %u is not one of the network's", l);
     is_seen[at] = true;
     r->layer[l] = at;

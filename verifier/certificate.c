@@ -36,6 +36,7 @@ static ep_status add_header(ep_bytes *b, const ep_graph *g, const ep_query *q, b
     const char *name = g->val[g->node[k].out].name;
     EP_TRY(ep_bytes_add_number(b, (uint32_t)strlen(name)));
     EP_TRY(ep_bytes_add(b, name, strlen(name)));
+    EP_TRY(ep_bytes_add_number(b, g->val[g->node[k].out].n));
   }
   return EP_OK;
 }
@@ -80,6 +81,7 @@ ep_status ep_certificate_add_splits(ep_certificate *c, uint32_t box, uint32_t n_
                                     const ep_bytes *tree) {
   EP_TRY(ep_bytes_add_byte(&c->bytes, 'S'));
   EP_TRY(ep_bytes_add_number(&c->bytes, box));
+  EP_TRY(ep_bytes_add_number(&c->bytes, n_poly));
   for (uint32_t p = 0; p < n_poly; p += 8) {
     uint8_t bits = 0;
     for (uint32_t k = p; k < n_poly && k < p + 8; k++) bits = (uint8_t)(bits | (unsigned)is_subject[k] << (k - p));

@@ -4,7 +4,7 @@ set(layers kernels models bounds encoders verifier checker)
 set(third_party
   "cblas.h|^kernels/mat\\.c$"
   "onnx/onnx.pb-c.h|^(models/onnx|checker/net\\.c$)"
-  "zlib.h|^(models/onnx_bytes|verifier/vnnlib_lex|verifier/certificate|checker/base)\\.c$"
+  "zlib.h|^(models/onnx_bytes|verifier/vnnlib_lex|verifier/certificate|verifier/cli_certificate|checker/base)\\.c$"
   "openssl/sha.h|^checker/base\\.c$"
   "gmp.h|^checker/(query|exact)\\.c$"
   "png.h|^models/(dataset|image_png)\\.c$"

@@ -51,6 +51,26 @@ check '^REJECTED: 1 bytes after the end$' 'longer' "$examples/onnx/edges.onnx" "
 { head -c 74 plain | head -c 73; printf '\0Z'; } >empty
 check '^REJECTED: polytope 0 of box 0 is not proved$' 'nothing in it' "$examples/onnx/edges.onnx" "$examples/vnnlib/edges_bounded.vnnlib" empty
 
+# As JSON: every kind of section, and files that are none.
+parse() { if command -v node >/dev/null; then node -e 'JSON.parse(require("fs").readFileSync(0, "utf8"))'; else cat >/dev/null; fi; }
+for engine in ibp:centres:centres_robust bab:edges:edges_bounded input-split:xor:xor_stays_below_1.01 alpha-crown:saw:saw_is_bounded; do
+  IFS=: read -r engine onnx vnnlib <<<"$engine"
+  run verify "$examples/onnx/$onnx.onnx" "$examples/vnnlib/$vnnlib.vnnlib" --engine "$engine" --certificate cert
+  run certificate cert
+  expect_rc 0 "certificate, $engine"
+  parse <stdout || fail "certificate, $engine: no JSON"
+  expect_out '"semantics": "real"'
+  expect_out "\"property_sha256\": \"$(sha256sum "$examples/vnnlib/$vnnlib.vnnlib" | head -c 64)\""
+done
+for at in 0 40 200 5000 -1; do
+  head -c "$at" plain >cut
+  run certificate cut
+  expect_rc 2 "certificate, cut at $at"
+  expect_err 'cut: not a certificate of format 1: it ends early'
+done
+run certificate "$examples/vnnlib/xor_stays_below_1.01.vnnlib"
+expect_refusal 2 'not a certificate of format 1: its first bytes are others'
+
 # Random mutants, each kind of section.
 mutants() { # engine network property violated count
   run verify "$examples/onnx/$2.onnx" "$examples/vnnlib/$3.vnnlib" --engine "$1" --certificate cert
