@@ -14,22 +14,22 @@ struct ck_block {
   _Alignas(16) unsigned char data[];
 };
 
-static _Noreturn void leave(ck *c, bool is_bad_input, const char *format, va_list args) {
-  vsnprintf(c->why, sizeof c->why, format, args);
-  c->is_bad_input = is_bad_input;
-  longjmp(c->env, 1);
-}
-
 void ck_reject(ck *c, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  leave(c, false, format, args);
+  vsnprintf(c->why, sizeof c->why, format, args);
+  va_end(args);
+  c->is_bad_input = false;
+  longjmp(c->env, 1);
 }
 
 void ck_bad_input(ck *c, const char *format, ...) {
   va_list args;
   va_start(args, format);
-  leave(c, true, format, args);
+  vsnprintf(c->why, sizeof c->why, format, args);
+  va_end(args);
+  c->is_bad_input = true;
+  longjmp(c->env, 1);
 }
 
 void *ck_alloc(ck *c, size_t n, size_t size) {

@@ -275,7 +275,7 @@ void ck_tighten(ck_state *s, uint32_t value, uint32_t i, bool is_upper, double b
   meet(s->t, value, i, is_upper ? lo[i] : bound, is_upper ? bound : hi[i]);
   for (uint32_t k = 0; k < s->net->n_node; k++)
     for (uint32_t j = 0; j < s->net->node[k].n_in; j++)
-      if (s->net->node[k].in[j] == value && k < s->t->dirty) s->t->dirty = k;
+      if (k < s->t->dirty && s->net->node[k].in[j] == value) s->t->dirty = k;
 }
 
 double ck_query_bound(ck_state *s, const ck_row *row, uint32_t n_y) {

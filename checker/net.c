@@ -489,10 +489,11 @@ static void read_node(reader *r) {
              {"Dropout", op_view},  {"Flatten", op_view},      {"Gemm", op_gemm}, {"Identity", op_view},
              {"MatMul", op_matmul}, {"Mul", op_scale},         {"Relu", op_relu}, {"Reshape", op_view},
              {"Sub", op_add}};
-  size_t i = 0, n_ops = sizeof ops / sizeof *ops;
-  while (i < n_ops && strcmp(op, ops[i].name) != 0) i++;
-  if (i == n_ops) REFUSE(r, "operator '%.60s' is not supported", op);
-  ops[i].read(r);
+  void (*read)(reader *) = NULL;
+  for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+    if (!strcmp(op, ops[i].name)) read = ops[i].read;
+  if (!read) REFUSE(r, "operator '%.60s' is not supported", op);
+  read(r);
 }
 
 /* ---- the graph ---- */
@@ -507,8 +508,10 @@ static void read_input(reader *r, const Onnx__GraphProto *g) {
     if (in) REFUSE(r, "more than one input");
     in = g->input[i];
   }
-  if (!in || !in->type || in->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !in->type->tensor_type->shape)
-    REFUSE(r, "no input tensor with a shape");
+  if (!in) REFUSE(r, "no input");
+  /* cppcheck-suppress nullPointer ; REFUSE does not return */
+  if (!in->type || in->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !in->type->tensor_type->shape)
+    REFUSE(r, "the input is no tensor with a shape");
   const Onnx__TensorShapeProto *t = in->type->tensor_type->shape;
   shape s = {.rank = (uint32_t)t->n_dim};
   if (t->n_dim > MAX_RANK) REFUSE(r, "input of rank %zu", t->n_dim);

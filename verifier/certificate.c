@@ -91,7 +91,7 @@ ep_status ep_certificate_add_splits(ep_certificate *c, uint32_t box, uint32_t n_
 }
 
 ep_status ep_certificate_write(const ep_certificate *c, const char *path, uint64_t *n_bytes) {
-  gzFile f = gzopen(path, "wb6");
+  gzFile f = gzopen(path, "wb1");
   if (!f) return EP_FAIL(c->ctx, EP_E_IO, "%s: %s", path, strerror(errno));
   bool is_ok = true;
   for (size_t at = 0; at < c->bytes.n && is_ok;) {
