@@ -65,17 +65,16 @@ uint8_t *ck_read_file(ck *c, const char *path, size_t limit, size_t *n) {
   int got = 1;
   gzFile f = gzopen(path, "rb"); /* reads plain files as they are */
   if (!f) ck_bad_input(c, "%s: %s", path, strerror(errno));
-  while (got > 0) {
+  while (got > 0 && used <= limit) {
     if (used + 1 >= cap) {
-      cap = cap ? 2 * cap : 1 << 16;
-      uint8_t *t = realloc(data, cap);
-      if (!t || used > limit) break;
+      uint8_t *t = realloc(data, cap = cap ? 2 * cap : 1 << 16);
+      if (!t) break;
       data = t;
     }
     got = gzread(f, data + used, (unsigned)(cap - used - 1 < 1 << 24 ? cap - used - 1 : 1 << 24));
     used += got > 0 ? (size_t)got : 0;
   }
-  bool is_read = got == 0 && gzclose(f) == Z_OK; /* anything else: an error, or a gzip stream that ends early */
+  bool is_read = gzclose(f) == Z_OK && got == 0; /* anything else: an error, or a gzip stream that ends early */
   if (is_read && used <= limit) {
     uint8_t *own = CK_NEW(c, uint8_t, used + 1);
     memcpy(own, data, used);

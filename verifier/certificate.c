@@ -15,12 +15,13 @@ struct ep_certificate {
 /* 64 hexadecimal digits as 32 bytes. */
 static ep_status add_hash(ep_bytes *b, const char *hex) {
   assert(strlen(hex) == 64);
-  for (int i = 0; i < 64; i += 2) {
-    unsigned v;
-    if (sscanf(hex + i, "%2x", &v) != 1) return EP_FAIL(b->ctx, EP_E_INTERNAL, "bad hash '%s'", hex);
-    EP_TRY(ep_bytes_add_byte(b, (uint8_t)v));
+  uint8_t h[32] = {0};
+  for (int i = 0; i < 64; i++) { /* as ep_sha256_hex writes them */
+    unsigned digit = (unsigned)(hex[i] <= '9' ? hex[i] - '0' : hex[i] - 'a' + 10);
+    assert(digit < 16);
+    h[i / 2] = (uint8_t)(h[i / 2] << 4 | digit);
   }
-  return EP_OK;
+  return ep_bytes_add(b, h, 32);
 }
 
 static ep_status add_header(ep_bytes *b, const ep_graph *g, const ep_query *q, bool is_float32) {
