@@ -18,7 +18,8 @@ struct ep_proof_block {
   ep_proof_block *lemma, *last_lemma, *next; /* of a block inside a step, in order */
 };
 
-ep_status ep_bytes_add(ep_bytes *b, const void *data, size_t n) {
+/* n bytes to be filled in at once. */
+static ep_status room(ep_bytes *b, size_t n, uint8_t **out) {
   if (b->n + n > b->cap) {
     size_t cap = 2 * (b->n + n) + 64;
     uint8_t *t = ep_realloc(b->ctx, b->data, cap);
@@ -26,8 +27,15 @@ ep_status ep_bytes_add(ep_bytes *b, const void *data, size_t n) {
     b->data = t;
     b->cap = cap;
   }
-  if (n) memcpy(b->data + b->n, data, n);
+  *out = b->data + b->n;
   b->n += n;
+  return EP_OK;
+}
+
+ep_status ep_bytes_add(ep_bytes *b, const void *data, size_t n) {
+  uint8_t *at;
+  EP_TRY(room(b, n, &at));
+  if (n) memcpy(at, data, n);
   return EP_OK;
 }
 
@@ -165,10 +173,10 @@ static ep_status add_leaf(ep_proof_block *b, const ep_proof_leaf *leaf, double *
   ep_proof_leaf *f = &b->leaf[b->n_leaf];
   bool has_slopes = alpha || leaf->slope;
   *f = *leaf;
-  f->dec = EP_ARENA(&p->arena, uint32_t, leaf->n_dec + 1u);
-  f->beta = EP_ARENA(&b->p->arena, float, leaf->n_dec + 1u);
-  f->slope = has_slopes ? EP_ARENA(&b->p->arena, uint8_t, b->n_u + 1u) : NULL;
-  if (!f->dec || !f->beta || (has_slopes && !f->slope)) return EP_E_NOMEM;
+  f->dec = EP_ARENA(&p->arena, uint32_t, 2 * (size_t)leaf->n_dec + (b->n_u + 7) / 4);
+  if (!f->dec) return EP_E_NOMEM;
+  f->beta = (float *)(f->dec + leaf->n_dec);
+  f->slope = has_slopes ? (uint8_t *)(f->beta + leaf->n_dec) : NULL;
   for (uint32_t i = 0; i < leaf->n_dec; i++) {
     uint32_t d = leaf->dec[i];
     f->dec[i] =
@@ -312,16 +320,17 @@ static ep_status write_leaf(ep_proof_block *b, path *w, const ep_proof_leaf *f, 
   EP_TRY(ep_bytes_add_number(out, f->block ? 1 : 0));
   if (f->block) return write_block(f->block, w);
   if (b->is_poly) EP_TRY(ep_bytes_add_number(out, f->row));
-  EP_TRY(ep_bytes_add_byte(out, f->slope ? 1 : 2));
-  for (uint32_t i = 0; f->slope && i < b->n_u; i++) {
-    EP_TRY(ep_bytes_add_byte(out, (uint8_t)(f->slope[i] - last[i])));
-    last[i] = f->slope[i];
-  }
-  for (uint32_t i = 0; i < w->n; i++) {
-    uint32_t bits = 0, at = find_dec(f, w->z[i]);
-    if (at != UINT32_MAX) memcpy(&bits, &f->beta[at], sizeof bits);
-    uint8_t t[4] = {(uint8_t)bits, (uint8_t)(bits >> 8), (uint8_t)(bits >> 16), (uint8_t)(bits >> 24)};
-    EP_TRY(ep_bytes_add(out, t, 4));
+  uint8_t *at;
+  size_t n_slope = f->slope ? b->n_u : 0;
+  EP_TRY(room(out, 1 + n_slope + 4 * (size_t)w->n, &at));
+  *at++ = f->slope ? 1 : 2;
+  for (size_t i = 0; i < n_slope; i++) at[i] = (uint8_t)(f->slope[i] - last[i]);
+  if (n_slope) memcpy(last, f->slope, n_slope);
+  at += n_slope;
+  for (uint32_t i = 0; i < w->n; i++, at += 4) {
+    uint32_t bits = 0, dec = find_dec(f, w->z[i]);
+    if (dec != UINT32_MAX) memcpy(&bits, &f->beta[dec], sizeof bits);
+    for (int k = 0; k < 4; k++) at[k] = (uint8_t)(bits >> (8 * k));
   }
   return EP_OK;
 }
