@@ -173,7 +173,6 @@ static ep_status float32_errors(const ep_plan *p, uint32_t k, const ep_trace_itv
   const ep_node *nd = &p->g->node[k];
   const ep_affine *a = &nd->low.is.affine;
   size_t n_out = p->g->val[nd->out].n, n = n_out * b->batch;
-  double gamma = ep_float32_gamma(a->n_round);
   for (uint32_t j = 0; j < nd->n_in; j++) {
     size_t n_in = b->batch * p->g->val[nd->in[j]].n;
     ep_scratch_mark m = ep_scratch_save(s);
@@ -185,7 +184,7 @@ static ep_status float32_errors(const ep_plan *p, uint32_t k, const ep_trace_itv
   }
   for (size_t i = 0; i < n; i++) {
     double mass = (err[i] + (a->bias ? fabs(a->bias[i % n_out]) : 0)) * EP_ERR_SLACK;
-    err[i] = ep_float32_error(a->n_round, gamma * mass);
+    err[i] = ep_float32_error(a->n_round, mass);
   }
   return EP_OK;
 }

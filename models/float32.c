@@ -17,8 +17,8 @@ double ep_float32_underflow(uint32_t n_round, double scaled_mass) {
 
 double ep_float32_error(uint32_t n_round, double mass) {
   if (!n_round) return 0;
-  double scaled = ep_float32_gamma(n_round) * mass;
-  return scaled + ep_float32_underflow(n_round, scaled);
+  double scaled = ep_float32_gamma(n_round) * mass, rest = ep_float32_underflow(n_round, scaled);
+  return rest < INFINITY ? scaled + rest : INFINITY;
 }
 
 /* Are all weights 1 or -1, so that products are exact? */
