@@ -118,6 +118,8 @@ run verify third.onnx low.vnnlib --semantics float32
 expect_refusal 2 "third.onnx: node 'd' \(Div\): no float32 semantics"
 run verify small.onnx low.vnnlib --semantics float32 --engine forward
 expect_refusal 1 "engine 'forward' knows real semantics only"
+run eval small.onnx --data none --epsilon 0.1 --semantics float32
+expect_refusal 1 "'eval' knows real semantics only"
 run verify small.onnx low.vnnlib --semantics float16
 expect_refusal 1 'semantics'
 finish
