@@ -38,6 +38,7 @@ static ep_status sweep_chunk(void *arg, size_t index, unsigned worker, ep_scratc
   }
   ep_ascent a = {.net = &sw->net, .n = rows, .neuron = neuron, .sign = sign, .target = target, .group = group};
   EP_GOTO(ep_ascent_slopes(&a, sw->opt, sw->relax, s, &alpha));
+  if (sw->plan->proof) ep_proof_round(sw->plan->proof, alpha, rows);
   EP_GOTO(ep_crown_tighten(sw->plan, sw->relax, sw->v, n, sw->dom + at, sw->neuron + at, alpha, NULL, sw->bounds, s));
 done:
   ep_scratch_restore(s, m);
@@ -76,10 +77,12 @@ ep_status ep_alpha_value(const ep_plan *p, ep_vid v, const ep_ascent_opt *opt, e
   EP_TRY(ep_snet_init(&sw.net, p, sw.bounds, sw.relax, sw.v, s));
   size_t n_chunk = (sw.n_pair + sw.chunk - 1) / sw.chunk;
   ep_status st = EP_OK;
+  if (p->proof) EP_TRY(ep_proof_begin_lemmas(p->proof, v, sw.net.n_u, sw.net.u));
   if (pool && n_chunk > 1)
     st = ep_pool_run(pool, n_chunk, sweep_chunk, &sw);
   else
     for (size_t i = 0; i < n_chunk && st == EP_OK; i++) st = sweep_chunk(&sw, i, 0, s);
+  if (p->proof && st == EP_OK) st = ep_proof_commit(p->proof);
   ep_scratch_restore(s, m);
   return st;
 }

@@ -77,6 +77,16 @@ static void charge_accumulate(pass *p, ep_vid u, size_t terms) {
   }
 }
 
+/* |c| . (float32 errors of AFFINE node k in row r's domain); 0 under real semantics. */
+static double float32_charge(const ep_backward_f64 *b, uint32_t k, size_t r, size_t n, const double *c) {
+  double e = 0;
+  if (!b->relax->f32_err[k]) return 0;
+  const double *err = b->relax->f32_err[k] + (b->dom ? b->dom[r] : 0) * n;
+  for (size_t i = 0; i < n; i++)
+    if (c[i] != 0) e += fabs(c[i]) * err[i]; /* dead neurons may have no bounds */
+  return e;
+}
+
 /* cst += c.bias and err += |c|.aerr over all rows at the output v of AFFINE node k. */
 static void affine_constants(pass *p, uint32_t k, const double *coef) {
   const ep_backward_f64 *b = p->b;
@@ -97,7 +107,7 @@ static void affine_constants(pass *p, uint32_t k, const double *coef) {
 #pragma omp simd reduction(+ : e)
       for (size_t i = 0; i < n; i++) e += fabs(c[i]) * aerr[i];
     }
-    b->err[r] += e * EP_ERR_SLACK + b->plan->aeta[k];
+    b->err[r] += (e + float32_charge(b, k, r, n, c)) * EP_ERR_SLACK + b->plan->aeta[k];
     /* The rounding of t itself is inside aerr (gamma_{n+4}|b|). */
     if (bias) cst_add(b, r, t);
   }
@@ -361,7 +371,9 @@ static ep_status seed_rows(pass *p, uint32_t k) {
   for (size_t r = 0; r < b->rows; r++) {
     uint32_t i = b->neuron[r];
     if (a->bias) b->cst[r] = (double)(b->sign[r] > 0 ? a->bias[i] : -a->bias[i]);
-    b->err[r] += b->plan->aerr[k][i] * EP_ERR_SLACK + b->plan->aeta[k];
+    double off =
+        b->relax->f32_err[k] ? b->relax->f32_err[k][(b->dom ? b->dom[r] : 0) * b->plan->g->val[nd->out].n + i] : 0;
+    b->err[r] += (b->plan->aerr[k][i] + off) * EP_ERR_SLACK + b->plan->aeta[k];
   }
   return EP_OK;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/enclose.h"
+#include "models/float32.h"
 
 ep_status ep_crown_table(const ep_plan *p, size_t batch, ep_scratch *s, ep_trace_itv *out) {
   out->batch = batch;
@@ -78,6 +79,10 @@ ep_status ep_crown_tighten(const ep_plan *p, const ep_relax_f64 *relax, ep_vid v
     ep_backward_concretize_f64(rows, n_x, lin, cst, err, row_dom, b->lo[p->g->input], b->hi[p->g->input], low);
     for (size_t i = 0; i < n_pair; i++) {
       size_t at = dom[i] * n + neuron[i];
+      if (p->proof && alpha && low[2 * i] > b->lo[v][at])
+        EP_TRY(ep_proof_add_leaf(p->proof, &(ep_proof_leaf){.key = 2 * neuron[i]}, alpha, 2 * i));
+      if (p->proof && alpha && -low[2 * i + 1] < b->hi[v][at])
+        EP_TRY(ep_proof_add_leaf(p->proof, &(ep_proof_leaf){.key = 2 * neuron[i] + 1}, alpha, 2 * i + 1));
       intersect(&b->lo[v][at], &b->hi[v][at], low[2 * i], -low[2 * i + 1]);
       if (influence) shares(p, b, dom[i], lin + 2 * i * n_x, influence + at * n_x);
     }
@@ -153,8 +158,8 @@ ep_status ep_crown_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep
   size_t n_pair = ep_crown_unstable(p, v, b, dom, neuron);
   tighten_job job = {p, relax, v, n_pair, ep_crown_chunk(p) / 2, dom, neuron, opt->influence ? opt->influence[v] : NULL,
                      b};
-  ep_status st = EP_OK;
-  size_t n_chunk = (n_pair + job.chunk - 1) / job.chunk;
+  ep_status st = n_pair && p->proof ? ep_proof_layer(p->proof, v, relax) : EP_OK;
+  size_t n_chunk = st == EP_OK ? (n_pair + job.chunk - 1) / job.chunk : 0;
   if (opt->pool && n_chunk > 1)
     st = ep_pool_run(opt->pool, n_chunk, tighten_chunk, &job);
   else
@@ -163,7 +168,29 @@ ep_status ep_crown_value(const ep_plan *p, const ep_crown_opt *opt, ep_vid v, ep
   return st;
 }
 
-static ep_status affine_bounds(const ep_plan *p, uint32_t k, ep_trace_itv *b, ep_scratch *s) {
+/* Float32 errors of AFFINE node k from the magnitudes of its inputs over each domain. */
+static ep_status float32_errors(const ep_plan *p, uint32_t k, const ep_trace_itv *b, double *err, ep_scratch *s) {
+  const ep_node *nd = &p->g->node[k];
+  const ep_affine *a = &nd->low.is.affine;
+  size_t n_out = p->g->val[nd->out].n, n = n_out * b->batch;
+  for (uint32_t j = 0; j < nd->n_in; j++) {
+    size_t n_in = b->batch * p->g->val[nd->in[j]].n;
+    ep_scratch_mark m = ep_scratch_save(s);
+    double *mag = EP_SCRATCH(s, double, n_in + 1);
+    if (!mag) return EP_E_NOMEM;
+    for (size_t i = 0; i < n_in; i++) mag[i] = fmax(fabs(b->lo[nd->in[j]][i]), fabs(b->hi[nd->in[j]][i]));
+    EP_TRY(ep_linop_apply_abs_f64(&a->A[j], b->batch, mag, err, j > 0, s));
+    ep_scratch_restore(s, m);
+  }
+  for (size_t i = 0; i < n; i++) {
+    double mass = (err[i] + (a->bias ? fabs(a->bias[i % n_out]) : 0)) * EP_ERR_SLACK;
+    err[i] = ep_float32_error(a->n_round, mass);
+  }
+  return EP_OK;
+}
+
+static ep_status affine_bounds(const ep_plan *p, uint32_t k, ep_trace_itv *b, const ep_relax_f64 *relax,
+                               ep_scratch *s) {
   const ep_node *nd = &p->g->node[k];
   size_t n = p->g->val[nd->out].n * b->batch;
   ep_scratch_mark m = ep_scratch_save(s);
@@ -177,6 +204,7 @@ static ep_status affine_bounds(const ep_plan *p, uint32_t k, ep_trace_itv *b, ep
   ep_status st = ep_affine_box(&nd->low.is.affine, p->g->val[nd->out].n, b->batch, lo, hi, l, h, s);
   if (st == EP_OK)
     for (size_t i = 0; i < n; i++) intersect(&b->lo[nd->out][i], &b->hi[nd->out][i], l[i], h[i]);
+  if (st == EP_OK && relax->f32_err[k]) st = float32_errors(p, k, b, relax->f32_err[k], s);
   ep_scratch_restore(s, m);
   return st;
 }
@@ -222,7 +250,7 @@ static ep_status general_bounds(const ep_plan *p, uint32_t k, ep_trace_itv *b, e
 ep_status ep_crown_node(const ep_plan *p, uint32_t k, ep_relax_rule rule, ep_trace_itv *b, ep_relax_f64 *relax,
                         ep_arena *arena, ep_scratch *s) {
   const ep_node *nd = &p->g->node[k];
-  if (nd->low.cls == EP_AFFINE) return affine_bounds(p, k, b, s);
+  if (nd->low.cls == EP_AFFINE) return affine_bounds(p, k, b, relax, s);
   if (nd->low.cls == EP_GENERAL) return general_bounds(p, k, b, relax, arena, s);
   ep_lines_node(p, k, rule, 0, b->batch, b->lo[nd->in[0]], b->hi[nd->in[0]], relax);
   univar_bounds(p, k, b);

@@ -19,10 +19,12 @@ ep_status ep_relax_init_f64(const ep_plan *p, size_t batch, ep_scratch *s, ep_re
   out->batch = batch;
   out->lines = EP_SCRATCH(s, ep_lines_f64, g->n_node + 1);
   out->general = EP_SCRATCH(s, ep_linear_pair *, g->n_node + 1);
-  if (!out->lines || !out->general) return EP_E_NOMEM;
+  out->f32_err = EP_SCRATCH(s, double *, g->n_node + 1);
+  if (!out->lines || !out->general || !out->f32_err) return EP_E_NOMEM;
   for (uint32_t k = 0; k < g->n_node; k++) {
     out->lines[k] = (ep_lines_f64){0};
     out->general[k] = NULL;
+    out->f32_err[k] = NULL;
     size_t n = g->val[g->node[k].out].n * batch;
     if (g->node[k].low.cls == EP_UNIVAR) {
       double *a = EP_SCRATCH(s, double, 4 * n);
@@ -31,6 +33,10 @@ ep_status ep_relax_init_f64(const ep_plan *p, size_t batch, ep_scratch *s, ep_re
     } else if (g->node[k].low.cls == EP_GENERAL) {
       out->general[k] = EP_SCRATCH(s, ep_linear_pair, batch);
       if (!out->general[k]) return EP_E_NOMEM;
+    } else if (g->node[k].low.is.affine.n_round) {
+      out->f32_err[k] = EP_SCRATCH(s, double, n + 1);
+      if (!out->f32_err[k]) return EP_E_NOMEM;
+      for (size_t i = 0; i < n; i++) out->f32_err[k][i] = INFINITY;
     }
   }
   return EP_OK;
@@ -62,7 +68,8 @@ static void relu_lines(ep_relax_rule rule, double l, double u, double *sl, doubl
       *sl = k;
       break;
     default:
-      *sl = u > -l ? 1 : 0;
+      *sl = u * (1 - 0x1p-20) > -l ? 1
+                                   : 0; /* a tie must not turn on the last bits: replays of the bound round elsewhere */
       break;
     }
   } else {

@@ -24,6 +24,10 @@ typedef struct ep_relax_f64 {
   size_t batch;
   ep_lines_f64 *lines;      /* [n_node], UNIVAR only */
   ep_linear_pair **general; /* [n_node][batch], GENERAL only */
+  /* Under float32 semantics: [n_node] of [batch x n_out] for AFFINE nodes that round, what an execution's output may be
+   * off over the domain (models/float32.h); charged like the rounding of (*) in plan.h. INFINITY until the node's
+   * inputs have bounds. Other entries are NULL. */
+  double **f32_err;
 } ep_relax_f64;
 
 typedef enum ep_relax_rule {

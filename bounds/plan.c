@@ -28,7 +28,7 @@ static ep_status affine_error(ep_plan *p, uint32_t k, ep_scratch *s) {
     for (uint32_t i = 0; i < A->n_in; i++) eta += (A->terms_bwd + 1.0) * mag[i];
   }
   if (a->bias) {
-    double w = ep_gamma64(n_out + 4u) * EP_ERR_SLACK;
+    double w = (ep_gamma64(n_out + 4u)) * EP_ERR_SLACK;
     for (uint32_t i = 0; i < n_out; i++) err[i] += w * fabs(a->bias[i]) + (a->bias_err ? a->bias_err[i] : 0);
   }
   for (uint32_t i = 0; i < n_out; i++) err[i] = err[i] * EP_ERR_SLACK + EP_ETA64;
@@ -75,6 +75,7 @@ ep_status ep_plan_create(ep_ctx *ctx, const ep_graph *g, const double *lo, const
   if (!p) return st;
   p->ctx = ctx;
   p->g = g;
+  p->margin_factor = 1;
   ep_arena_init(&p->arena, ctx);
   p->n_x = g->val[g->input].n;
   p->n_y = g->val[g->output].n;
@@ -128,3 +129,5 @@ ep_status ep_plan_refine(ep_plan *p, const ep_trace_itv *b, ep_scratch *s) {
     }
   return errors(p, s);
 }
+
+double ep_plan_replay_factor(const ep_graph *g) { return g->is_float32 ? 1.01 : 8; }

@@ -16,6 +16,7 @@
 #ifndef EP_BOUNDS_PLAN_H
 #define EP_BOUNDS_PLAN_H
 
+#include "bounds/proof.h"
 #include "kernels/pool.h"
 #include "models/eval.h"
 
@@ -39,12 +40,19 @@ typedef struct ep_plan {
   uint32_t n_z;
   ep_vid *z_val;
   size_t *z_off;
+  /* When the certified bounds are to be replayed by the checker of certificates: where steps are recorded (NULL = not),
+   * and how many times their error a margin must exceed, since the replay rounds elsewhere (1 = no replay). */
+  ep_proof *proof;
+  double margin_factor;
 } ep_plan;
 
 /* Builds the plan for a root box lo/hi[n_x], with magnitudes from interval propagation. @sound outward */
 ep_status ep_plan_create(ep_ctx *ctx, const ep_graph *g, const double *lo, const double *hi, ep_scratch *s,
                          ep_plan **out);
 void ep_plan_destroy(ep_plan *plan);
+/* The margin factor for replays. Float32 errors, which outweigh rounding, are the same in both but for second orders.
+ */
+double ep_plan_replay_factor(const ep_graph *g);
 /* Lowers the magnitudes with better certified bounds of the root box (batch 1) and recomputes the error vectors. */
 ep_status ep_plan_refine(ep_plan *plan, const ep_trace_itv *bounds, ep_scratch *s);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "models/eval.h"
+#include "models/float32.h"
 #include "models/graph.h"
 #include "models/simplify.h"
 
@@ -134,6 +135,8 @@ static ep_status new_value(ep_builder *b, const char *name, ep_dtype dtype, cons
   b->val[*out] = (ep_value){copy, dtype, *shape, (uint32_t)n, producer};
   return EP_OK;
 }
+
+void ep_builder_set_float32(ep_builder *b) { b->g->is_float32 = true; }
 
 ep_status ep_builder_input(ep_builder *b, const char *name, ep_dtype dtype, const ep_shape *shape) {
   if (b->has_input) return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "more than one input");
@@ -386,7 +389,8 @@ ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out) {
   bool *is_gone = ep_calloc(b->ctx, g->n_node + 1u, sizeof *is_gone);
   if (!is_gone) return EP_E_NOMEM;
   ep_draft draft = {g, b->node, b->val};
-  ep_status st = ep_simplify(&draft, is_gone);
+  ep_status st = g->is_float32 ? ep_float32_prepare(&draft) : EP_OK;
+  if (st == EP_OK) st = ep_simplify(&draft, is_gone);
   if (st == EP_OK) st = compact(b, is_gone);
   ep_free(b->ctx, is_gone);
   EP_TRY(st);

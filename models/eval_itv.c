@@ -5,6 +5,7 @@
 
 #include "models/enclose.h"
 #include "models/eval.h"
+#include "models/float32.h"
 
 /* Slack that covers the rounding of the error terms themselves. */
 #define SLACK (1 + 0x1p-16)
@@ -16,14 +17,15 @@
  * product may pass through all T = sum_k (t_k + 2) of those roundings, and adding b is two more. The stored weights may
  * be off by rel_err |A_k| on all of |x| and the bias by bias_err: with mag_k = |m_k| + r_k >= |x|, error <= sum_k
  * (gamma_{T+4} + rel_err_k) |A_k| mag_k + gamma_4 |b| + bias_err + T*eta. The radius is a sum of non-negative
- * numbers, whose rounding ep_sum_up covers. */
-static ep_status affine_term(const ep_linop *A, size_t terms, size_t batch, const double *lo, const double *hi,
-                             bool add, double *mid, double *rad, ep_scratch *s) {
+ * numbers, whose rounding ep_sum_up covers. Under float32 semantics gamma32 (sum |A_k| mag_k + |b|) and the underflow
+ * of models/float32.h come on top. */
+static ep_status affine_term(const ep_linop *A, size_t terms, double gamma32, size_t batch, const double *lo,
+                             const double *hi, bool add, double *mid, double *rad, ep_scratch *s) {
   size_t n = batch * A->n_in;
   ep_scratch_mark mark = ep_scratch_save(s);
   double *m = EP_SCRATCH(s, double, n + 1), *r = EP_SCRATCH(s, double, n + 1);
   if (!m || !r) return EP_E_NOMEM;
-  double w = (ep_gamma64(terms + 4) + A->rel_err) * SLACK;
+  double w = (ep_gamma64(terms + 4) + A->rel_err + gamma32) * SLACK;
   for (size_t i = 0; i < n; i++) {
     m[i] = lo[i] + 0.5 * (hi[i] - lo[i]);
     if (lo[i] == hi[i]) m[i] = lo[i];
@@ -53,18 +55,20 @@ ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const 
   double *mid = EP_SCRATCH(s, double, batch *n_out + 1), *rad = EP_SCRATCH(s, double, batch *n_out + 1);
   ep_status st = mid && rad ? EP_OK : EP_E_NOMEM;
   size_t terms = 0;
+  double gamma32 = ep_float32_gamma(a->n_round);
   for (uint32_t k = 0; k < a->n_terms; k++) {
     assert(a->A[k].n_out == n_out);
     terms += a->A[k].terms_fwd + 2u;
   }
   for (uint32_t k = 0; k < a->n_terms && st == EP_OK; k++)
-    st = affine_term(&a->A[k], terms, batch, lo[k], hi[k], k > 0, mid, rad, s);
-  double w = ep_gamma64(4) * SLACK;
+    st = affine_term(&a->A[k], terms, gamma32, batch, lo[k], hi[k], k > 0, mid, rad, s);
+  double w = (ep_gamma64(4) + gamma32) * SLACK;
   for (size_t i = 0; st == EP_OK && i < batch * n_out; i++) {
     double b = a->bias ? a->bias[i % n_out] : 0, be = a->bias_err ? a->bias_err[i % n_out] : 0;
-    double c = mid[i] + b;
+    double c = mid[i] + b, own = rad[i] + w * fabs(b);
     /* A summand of the radius passes through at most T + 8 roundings. */
-    double e = ep_sum_up(rad[i] + w * fabs(b) + be + 2 * EP_U64 * fabs(c), terms + 8);
+    double e = ep_sum_up(own + be + 2 * EP_U64 * fabs(c), terms + 8);
+    if (a->n_round) e = ep_add_up(e, ep_float32_underflow(a->n_round, own)); /* own >= gamma32 * mass */
     double l = ep_sub_dn(c, e), h = ep_add_up(c, e);
     bool is_known = l <= h; /* false for NaN */
     ylo[i] = is_known ? l : -INFINITY;

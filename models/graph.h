@@ -25,6 +25,7 @@ typedef struct ep_graph {
   ep_vid input, output;
   int64_t opset;
   ep_dtype input_dtype; /* float32 or float64 */
+  bool is_float32;      /* values are those of any float32 execution (models/float32.h), not of the real function */
   char sha256[65];      /* of the model file's (uncompressed) bytes; "" when built in memory */
 } ep_graph;
 
@@ -34,6 +35,8 @@ void ep_graph_destroy(ep_graph *g);
 typedef struct ep_builder ep_builder;
 ep_status ep_builder_create(ep_ctx *ctx, int64_t opset, ep_builder **out);
 void ep_builder_destroy(ep_builder *b);
+/* The graph is to mean every float32 execution of the network. Before the first node. */
+void ep_builder_set_float32(ep_builder *b);
 /* Declares the network input. Names must be new. */
 ep_status ep_builder_input(ep_builder *b, const char *name, ep_dtype dtype, const ep_shape *shape);
 /* Declares a named constant; the data is copied. NaN or infinite weights are refused. */

@@ -13,6 +13,8 @@
 #define EP_ONNX_MAX_BYTES ((size_t)2 << 30)
 
 ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out);
+/* The same network, meant as every float32 execution of it (models/float32.h). */
+ep_status ep_onnx_read_float32(ep_ctx *ctx, const char *path, ep_graph **out);
 /* From memory (already uncompressed or gzipped). `name` is used in messages, `dir` resolves external data (NULL =
  * external data refused). */
 ep_status ep_onnx_read_bytes(ep_ctx *ctx, const char *name, const char *dir, const void *data, size_t n,

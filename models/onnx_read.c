@@ -326,7 +326,7 @@ static ep_status in_file(ep_ctx *ctx, const char *name, ep_status st) {
 }
 
 static ep_status read_plain(ep_ctx *ctx, const char *name, const char *dir, const uint8_t *data, size_t n,
-                            ep_graph **out) {
+                            bool is_float32, ep_graph **out) {
   reader r = {.ctx = ctx, .name = name, .dir = dir};
   Onnx__ModelProto *m = NULL;
   int64_t opset;
@@ -342,6 +342,7 @@ static ep_status read_plain(ep_ctx *ctx, const char *name, const char *dir, cons
   EP_GOTO(check_operators(&r));
   EP_GOTO(check_opset(&r, m, &opset));
   EP_GOTO(ep_builder_create(ctx, opset, &r.b));
+  if (is_float32) ep_builder_set_float32(r.b);
   EP_GOTO(read_graph(&r, out));
   ep_sha256 s;
   uint8_t digest[32];
@@ -362,12 +363,12 @@ ep_status ep_onnx_read_bytes(ep_ctx *ctx, const char *name, const char *dir, con
   size_t n_plain;
   *out = NULL;
   ep_status st = ep_onnx_bytes_inflate(ctx, name, data, n, EP_ONNX_MAX_BYTES, &plain, &n_plain);
-  if (st == EP_OK) st = read_plain(ctx, name, dir, plain ? plain : data, plain ? n_plain : n, out);
+  if (st == EP_OK) st = read_plain(ctx, name, dir, plain ? plain : data, plain ? n_plain : n, false, out);
   ep_free(ctx, plain);
   return in_file(ctx, name, st);
 }
 
-ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out) {
+static ep_status read_file(ep_ctx *ctx, const char *path, bool is_float32, ep_graph **out) {
   uint8_t *data = NULL;
   char *dir = NULL;
   size_t n;
@@ -381,9 +382,15 @@ ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out) {
     goto done;
   }
   if (slash) dir[slash - path] = 0;
-  st = read_plain(ctx, path, dir, data, n, out);
+  st = read_plain(ctx, path, dir, data, n, is_float32, out);
 done:
   ep_free(ctx, dir);
   ep_free(ctx, data);
   return in_file(ctx, path, st);
+}
+
+ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out) { return read_file(ctx, path, false, out); }
+
+ep_status ep_onnx_read_float32(ep_ctx *ctx, const char *path, ep_graph **out) {
+  return read_file(ctx, path, true, out);
 }

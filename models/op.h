@@ -23,6 +23,7 @@ typedef struct ep_affine {
   const double *bias;     /* [n_out] or NULL = 0 */
   const double *bias_err; /* |true bias - bias| <= bias_err, or NULL = exact */
   const float *bias32;    /* rounded bias, NULL iff bias is NULL */
+  uint32_t n_round; /* float32 semantics: roundings that a term goes through (models/float32.h); 0 = none, or real */
 } ep_affine;
 
 /* ---- UNIVAR ---- */

@@ -64,7 +64,7 @@ ep_status ep_op_affine(ep_op_build *b, uint32_t n_terms, const ep_linop *A, cons
   if (bias && !b32) return EP_E_NOMEM;
   for (size_t i = 0; bias && i < n; i++) b32[i] = (float)bias[i];
   b->low.cls = EP_AFFINE;
-  b->low.is.affine = (ep_affine){n_terms, A, bias, bias_err, b32};
+  b->low.is.affine = (ep_affine){.n_terms = n_terms, .A = A, .bias = bias, .bias_err = bias_err, .bias32 = b32};
   return EP_OK;
 }
 

@@ -125,14 +125,21 @@ static ep_status search_polytope(ep_root *root, uint32_t poly, const ep_bab_opt 
   ep_scratch own;
   ep_scratch_init(&own, root->run->ctx);
   search b = {.run = root->run, .opt = opt, .stats = stats};
+  ep_proof *proof = root->plan->proof;
   ep_status st;
   EP_GOTO(search_init(&b, root, poly, &own));
   if (!b.tree.n_row) goto done;
+  if (proof) EP_GOTO(ep_proof_begin_poly(proof, poly, b.tree.net->n_u, b.tree.net->u));
+  b.tree.proof = proof ? proof->step : NULL;
   EP_GOTO(push_root(&b));
   EP_GOTO(explore(&b, is_sat, is_out));
   /* Every domain of the tree was closed by a certified bound and the tree covers the box. */
-  if (!*is_sat && !*is_out && !b.queue.n && !b.n_stuck) ep_run_mark_proved(root->run, root->box, poly);
+  if (!*is_sat && !*is_out && !b.queue.n && !b.n_stuck) {
+    if (proof) EP_GOTO(ep_proof_commit(proof));
+    ep_run_mark_proved(root->run, root->box, poly);
+  }
 done:
+  if (proof) ep_proof_abort(proof);
   stats->open += b.queue.n;
   stats->stuck += b.n_stuck;
   ep_queue_clear(root->run->ctx, &b.queue);

@@ -55,6 +55,8 @@ static ep_status load(job *j) {
   EP_TRY(choose(j));
   if (cfg->out && mkdir(cfg->out, 0777) != 0 && errno != EEXIST)
     return EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cfg->out, strerror(errno));
+  if (strcmp(cli->cfg.semantics, "real") != 0)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "--semantics: attacks on data sets know real semantics only");
   EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &j->g));
   EP_TRY(ep_data_load(cli->ctx, cfg->data, cfg->labels, strcmp(cfg->part, "train") ? EP_DATA_TEST : EP_DATA_TRAIN,
                       &j->data));

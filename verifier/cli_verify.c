@@ -24,6 +24,8 @@ typedef struct job {
   ep_pool *pool;
   ep_run run;
   bool has_run;
+  ep_certificate *certificate;
+  uint64_t certificate_bytes;
 } job;
 
 /* Makes the query of the command from what is loaded. */
@@ -46,13 +48,18 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   if (!ep_engine_find(cfg->engine)) return unknown_name(ctx, "engine", cfg->engine, ep_n_engines, engine_name);
   if (!ep_branching_find(cfg->branching))
     return unknown_name(ctx, "branching", cfg->branching, ep_n_branchings, branching_name);
+  if (strcmp(cfg->semantics, "float32") == 0 && strcmp(cfg->engine, "forward") == 0)
+    return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine 'forward' knows real semantics only");
+  if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
+    return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none", cfg->engine);
   return EP_OK;
 }
 
 static ep_status run_engine(job *j, query_fn make_query) {
   ep_cli *cli = j->cli;
   ep_session *s = &j->session;
-  EP_TRY(ep_onnx_read(cli->ctx, s->network, &j->graph));
+  bool is_float32 = strcmp(cli->cfg.semantics, "float32") == 0;
+  EP_TRY((is_float32 ? ep_onnx_read_float32 : ep_onnx_read)(cli->ctx, s->network, &j->graph));
   atomic_store(&s->graph, j->graph);
   ep_log(cli->ctx, 2, "%s: %u nodes, %u inputs, %u outputs (%.3f s)", s->network, j->graph->n_node,
          j->graph->val[j->graph->input].n, j->graph->val[j->graph->output].n, ep_time_s() - cli->start_s);
@@ -64,8 +71,12 @@ static ep_status run_engine(job *j, query_fn make_query) {
   atomic_store(&s->threads, ep_pool_size(j->pool));
   j->has_run = true;
   EP_TRY(ep_run_init(&j->run, cli->ctx, j->graph, j->query, &cli->cfg, j->pool));
+  if (cli->cfg.certificate) EP_TRY(ep_certificate_create(cli->ctx, j->graph, j->query, is_float32, &j->certificate));
+  j->run.certificate = j->certificate;
   atomic_store(&s->run, &j->run);
-  return ep_run_engine(&j->run, ep_engine_find(cli->cfg.engine));
+  EP_TRY(ep_run_engine(&j->run, ep_engine_find(cli->cfg.engine)));
+  if (!j->certificate || j->run.result.verdict != EP_UNSAT) return EP_OK;
+  return ep_certificate_write(j->certificate, cli->cfg.certificate, &j->certificate_bytes);
 }
 
 /* Running out of the memory that the user granted is an answer, not a failure; what a file asks beyond a reader's own
@@ -117,6 +128,7 @@ static ep_status tell_error(job *j, const ep_answer *answer, ep_status st) {
 static void job_clear(job *j) {
   ep_watch_stop(j->watch);
   if (j->has_run) ep_run_clear(&j->run);
+  ep_certificate_destroy(j->certificate);
   ep_pool_destroy(j->pool);
   ep_query_destroy(j->query);
   ep_graph_destroy(j->graph);
@@ -141,6 +153,7 @@ static ep_status run_query(ep_cli *cli, const char *property, query_fn make_quer
   ep_watch_stop(j.watch);
   j.watch = NULL;
   ep_answer a = settle(&j, st, exit_code);
+  a.certificate_bytes = j.certificate_bytes;
   if (strcmp(a.verdict, "error") == 0) {
     assert(st != EP_OK);
     st = tell_error(&j, &a, st);

@@ -104,6 +104,12 @@ static ep_status search(const dive *d, const ep_tree *t, ep_queue *q, uint64_t m
   return EP_OK;
 }
 
+/* The domain goes on in `block`, which is taken over. */
+static ep_status record_block(const ep_tree *t, const ep_domain *domain, ep_proof_block *block) {
+  return ep_proof_block_add(t->proof, &(ep_proof_leaf){.n_dec = domain->n_dec, .dec = domain->dec, .block = block},
+                            NULL, 0);
+}
+
 /* Owns `domain`, one of the search t. */
 static ep_status descend(const dive *d, const ep_tree *t, ep_domain *domain, ep_scratch *s) {
   ep_ctx *ctx = t->ctx;
@@ -116,11 +122,20 @@ static ep_status descend(const dive *d, const ep_tree *t, ep_domain *domain, ep_
     atomic_fetch_add(&d->v->open, 1);
     goto done;
   }
-  EP_GOTO(ep_rebound_run(t, domain, &d->v->rebound, s, &own));
-  if (own.is_empty) goto done;
+  ep_proof_block *block = NULL;
+  if (t->proof) EP_GOTO(ep_proof_block_create(t->root->plan->proof, &block));
+  st = ep_rebound_run(t, domain, &d->v->rebound, block, s, &own);
+  if (block && st == EP_OK && !own.is_empty) st = ep_proof_block_neurons(block, own.root.net.n_u, own.root.net.u);
+  if (block && st == EP_OK && own.is_empty) ep_proof_block_set_void(block);
+  if (block && st == EP_OK) /* what is recorded in it from now on, others do not touch */
+    st = record_block(t, domain, block);
+  else
+    ep_proof_block_destroy(block);
+  if (st != EP_OK || own.is_empty) goto done;
   EP_GOTO(ep_tree_init_polytope(&below, &own.root, t->root->spec.poly[t->row_id[0]], s));
   below.rule = t->rule;
   below.ascent = t->ascent;
+  below.proof = block;
   st = ep_queue_push(ctx, &q, own.domain);
   own.domain = NULL;
   if (st != EP_OK) goto done;

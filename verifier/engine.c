@@ -3,12 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-#define EP_ENGINE(id, name, can_sat, can_unsat, help) ep_status ep_engine_##id##_run(ep_run *run);
+#define EP_ENGINE(id, name, can_sat, can_unsat, can_certify, help) ep_status ep_engine_##id##_run(ep_run *run);
 #include "verifier/engines.def"
 #undef EP_ENGINE
 
 const ep_engine ep_engines[] = {
-#define EP_ENGINE(id, name, can_sat, can_unsat, help) {name, help, can_sat, can_unsat, ep_engine_##id##_run},
+#define EP_ENGINE(id, name, can_sat, can_unsat, can_certify, help)                                                     \
+  {name, help, can_sat, can_unsat, can_certify, ep_engine_##id##_run},
 #include "verifier/engines.def"
 #undef EP_ENGINE
 };

@@ -10,6 +10,7 @@
 
 #include "kernels/log.h"
 #include "kernels/pool.h"
+#include "verifier/certificate.h"
 #include "verifier/config.h"
 #include "verifier/query.h"
 #include "verifier/replay.h"
@@ -56,12 +57,13 @@ typedef struct ep_run {
   uint32_t n_poly;
   const uint32_t *poly_base;
   bool *is_proved;
-  pthread_mutex_t lock; /* guards result.witness and result.phase */
+  ep_certificate *certificate; /* borrowed; NULL = none is wanted */
+  pthread_mutex_t lock;        /* guards result.witness and result.phase */
 } ep_run;
 
 typedef struct ep_engine {
   const char *name, *help;
-  bool can_sat, can_unsat;
+  bool can_sat, can_unsat, can_certify;
   ep_status (*run)(ep_run *run);
 } ep_engine;
 extern const ep_engine ep_engines[];

@@ -107,6 +107,6 @@ static ep_status escalate(ep_run *run, ep_root_keep *keep) {
 ep_status ep_engine_auto_run(ep_run *run) {
   ep_root_keep keep = {0};
   ep_status st = escalate(run, &keep);
-  ep_root_destroy(keep.root);
-  return st;
+  ep_status closed = ep_root_close(keep.root, NULL);
+  return st == EP_OK ? closed : st;
 }

@@ -225,6 +225,25 @@ ep_status ep_tree_phases(const ep_tree *t, size_t n, ep_domain *const *d, ep_pha
   return EP_OK;
 }
 
+/* Slopes as the record of a proof holds them; multipliers go there as they are. */
+static void round_slopes(const batch *b, size_t n, const float **alpha) {
+  for (size_t i = 0; i < n; i++)
+    for (uint32_t k = 0; k < b->t->net->n_u; k++) ((float *)alpha[i])[k] = ep_slope_unpack(ep_slope_pack(alpha[i][k]));
+}
+
+/* Child i is closed by row `row` of the batch. */
+static ep_status record_leaf(const batch *b, size_t i, size_t row, ep_scratch *s) {
+  uint32_t n_u = b->t->net->n_u, n_dec = n_dec_of(b, i);
+  ep_proof_leaf leaf = {.row = (uint32_t)(row % b->t->n_row), .n_dec = n_dec};
+  leaf.dec = EP_SCRATCH(s, uint32_t, n_dec + 1);
+  leaf.slope = EP_SCRATCH(s, uint8_t, n_u + 1);
+  if (!leaf.dec || !leaf.slope) return EP_E_NOMEM;
+  merge_decisions(b, i, leaf.dec);
+  leaf.beta = (float *)b->phases.beta + b->phases.ptr[row * (b->t->net->n_layer + 1)];
+  for (uint32_t k = 0; k < n_u; k++) leaf.slope[k] = ep_slope_pack(b->ascent.alpha[row][k]);
+  return ep_proof_block_add(b->t->proof, &leaf, NULL, 0);
+}
+
 /* Certifies the best row of every child that reached its target, in one float64 pass; is_closed is set only here. */
 static ep_status certify(batch *b, ep_scratch *s) {
   const ep_root *root = b->t->root;
@@ -253,10 +272,14 @@ static ep_status certify(batch *b, ep_scratch *s) {
   if (!dec) st = EP_E_NOMEM;
   if (!dec) goto done;
   n_dec = ep_phases_decisions(b->t->net, &b->phases, n, row, dec);
+  if (b->t->proof) round_slopes(b, n, alpha);
   EP_GOTO(ep_snet_slopes(b->t->net, &root->relax, n, alpha, s, &slopes));
   EP_GOTO(ep_spec_margins(&root->spec, root->plan, &root->relax, &root->bounds, n, id, dom, slopes, dec, n_dec, NULL,
                           margin, lin, s));
-  for (size_t i = 0; i < n; i++) b->is_closed[child[i]] = ep_spec_refutes(&root->spec, id[i], margin[i]);
+  for (size_t i = 0; i < n; i++) {
+    b->is_closed[child[i]] = ep_spec_refutes(&root->spec, id[i], margin[i]);
+    if (b->is_closed[child[i]] && b->t->proof) EP_GOTO(record_leaf(b, child[i], row[i], s));
+  }
 done:
   ep_scratch_restore(s, m);
   return st;

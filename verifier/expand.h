@@ -27,8 +27,9 @@ typedef struct ep_tree {
   int32_t *join; /* [net->n_layer] where rows that differ in this layer may start (ep_spass) */
   /* The polytope's search; NULL in a search for bounds of neurons, where every child is kept. */
   const ep_root *root;
-  uint32_t *row_id; /* [n_row] rows of the spec behind the seeds */
-  float *x_fixed;   /* [spec.n_x] the box's lower corner */
+  uint32_t *row_id;      /* [n_row] rows of the spec behind the seeds */
+  float *x_fixed;        /* [spec.n_x] the box's lower corner */
+  ep_proof_block *proof; /* where closed domains are recorded; NULL = nowhere */
 } ep_tree;
 
 /* A search over `net`; the caller sets seeds, rule and ascent. Memory from `s`. */

@@ -6,6 +6,7 @@
 
 #include "bounds/crown.h"
 #include "verifier/box_neurons.h"
+#include "verifier/split_record.h"
 
 enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
 
@@ -13,6 +14,7 @@ enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
 typedef struct entry {
   struct entry *next; /* free list */
   uint32_t root;      /* box of the query */
+  uint32_t id;        /* in the root's record */
   bool has_prior;
   uint32_t probe;   /* part of a probe (verifier/box_neurons.h), EP_NO_PROBE = of none */
   double log_share; /* log2 of its share of the root box's volume */
@@ -28,8 +30,9 @@ typedef struct split {
   entry **stack;
   size_t n_stack, cap_stack;
   entry *free_list;
-  uint64_t *n_open; /* [n_box] boxes of each root still open */
-  bool *is_stuck;   /* [n_box] a box could not be split further */
+  uint64_t *n_open;        /* [n_box] boxes of each root still open */
+  bool *is_stuck;          /* [n_box] a box could not be split further */
+  ep_split_record *record; /* [n_box] for the certificate, NULL = none is wanted */
   double worst;
   ep_box_neurons neurons;
   uint64_t domains; /* of searches on neurons */
@@ -81,6 +84,7 @@ static void split_clear(split *sp) {
     ep_free(sp->run->ctx, e);
   }
   ep_free(sp->run->ctx, sp->stack);
+  for (uint32_t i = 0; sp->record && i < sp->run->q->n_box; i++) ep_split_record_clear(&sp->record[i]);
 }
 
 /* ---- one batch ---- */
@@ -238,8 +242,10 @@ static void judge(batch *b, size_t d, const size_t *row_at, const double *margin
 static ep_status view_of(const batch *b, size_t d, ep_scratch *s, ep_trace_itv *t, ep_relax_f64 *relax) {
   const ep_graph *g = b->sp->plan->g;
   *t = (ep_trace_itv){1, EP_SCRATCH(s, double *, g->n_val + 1), EP_SCRATCH(s, double *, g->n_val + 1)};
-  *relax = (ep_relax_f64){.batch = 1, .lines = EP_SCRATCH(s, ep_lines_f64, g->n_node + 1)};
-  if (!t->lo || !t->hi || !relax->lines) return EP_E_NOMEM;
+  *relax = (ep_relax_f64){.batch = 1,
+                          .lines = EP_SCRATCH(s, ep_lines_f64, g->n_node + 1),
+                          .f32_err = EP_SCRATCH(s, double *, g->n_node + 1)};
+  if (!t->lo || !t->hi || !relax->lines || !relax->f32_err) return EP_E_NOMEM;
   for (uint32_t v = 0; v < g->n_val; v++) {
     t->lo[v] = b->t.lo[v] + d * g->val[v].n;
     t->hi[v] = b->t.hi[v] + d * g->val[v].n;
@@ -250,6 +256,7 @@ static ep_status view_of(const batch *b, size_t d, ep_scratch *s, ep_trace_itv *
   for (uint32_t k = 0; k < g->n_node; k++) {
     size_t at = d * g->val[g->node[k].out].n;
     const ep_lines_f64 *l = &b->relax.lines[k];
+    relax->f32_err[k] = b->relax.f32_err[k] ? b->relax.f32_err[k] + at : NULL;
     if (g->node[k].low.cls == EP_UNIVAR)
       relax->lines[k] = (ep_lines_f64){l->sl + at, l->tl + at, l->su + at, l->tu + at};
   }
@@ -259,6 +266,7 @@ static ep_status view_of(const batch *b, size_t d, ep_scratch *s, ep_trace_itv *
 /* Boxes that are open with few unstable neurons: closed if the phases of these do it. */
 static ep_status decide_neurons(batch *b, ep_scratch *s) {
   split *sp = b->sp;
+  if (sp->record) return EP_OK; /* certificates of box trees hold no cases */
   for (size_t d = 0; d < b->n; d++) {
     const ep_spec *spec = &sp->spec[b->e[d]->root];
     ep_scratch_mark m = ep_scratch_save(s);
@@ -416,6 +424,12 @@ done:
 
 /* ---- rounds ---- */
 
+/* The middle; for a certificate, which holds it, a float32 number where there is one. */
+static double split_point(const split *sp, double lo, double hi) {
+  double mid = 0.5 * (lo + hi), coarse = (double)(float)mid;
+  return sp->record && lo < coarse && coarse < hi ? coarse : mid;
+}
+
 static ep_status settle(split *sp, batch *b, size_t d) {
   entry *e = b->e[d];
   bool is_split = b->out[d] == OPEN;
@@ -436,7 +450,7 @@ static ep_status settle(split *sp, batch *b, size_t d) {
     return EP_E_NOMEM;
   }
   uint32_t j = b->axis[d];
-  double mid = 0.5 * (e->lo[j] + e->hi[j]);
+  double mid = split_point(sp, e->lo[j], e->hi[j]);
   f->root = e->root;
   f->has_prior = e->has_prior;
   f->probe = e->probe;
@@ -446,7 +460,13 @@ static ep_status settle(split *sp, batch *b, size_t d) {
   e->hi[j] = mid;
   f->lo[j] = mid;
   sp->n_open[e->root]++;
-  ep_status st = push(sp, f);
+  ep_status st = EP_OK;
+  if (sp->record) st = ep_split_record_cut(&sp->record[e->root], e->id, j, mid, e->is_open, &e->id);
+  f->id = e->id + 1;
+  if (st == EP_OK)
+    st = push(sp, f);
+  else
+    entry_give(sp, f);
   if (st == EP_OK) return push(sp, e);
   entry_give(sp, e);
   return st;
@@ -508,6 +528,11 @@ static ep_status push_roots(split *sp) {
     for (uint32_t p = 0; p < box->n_poly; p++) e->is_open[p] = !ep_run_is_proved(run, i, p);
     sp->n_open[i] = 1;
     sp->n_root++;
+    e->id = 0;
+    if (sp->record && ep_split_record_init(&sp->record[i], run->ctx, box->n_poly, e->is_open) != EP_OK) {
+      entry_give(sp, e);
+      return EP_E_NOMEM;
+    }
     EP_TRY(push(sp, e));
   }
   return EP_OK;
@@ -523,11 +548,25 @@ static void report(split *sp, uint64_t boxes, ep_input_split_stats *stats) {
   stats->worst_margin = sp->worst;
 }
 
+static ep_status add_to_certificate(const split *sp, uint32_t root) {
+  ep_bytes tree = {.ctx = sp->run->ctx};
+  const ep_split_record *r = &sp->record[root];
+  ep_status st = ep_split_record_write(r, &tree);
+  if (st == EP_OK)
+    st = ep_certificate_add_splits(sp->run->certificate, root, r->n_poly, (const bool *)r->is_open, &tree);
+  ep_bytes_clear(&tree);
+  return st;
+}
+
 /* All boxes of a root gone and none stuck: every polytope still open was closed in every box that covers the root. */
-static void mark(split *sp) {
-  for (uint32_t i = 0; i < sp->run->q->n_box; i++)
+static ep_status mark(split *sp) {
+  for (uint32_t i = 0; i < sp->run->q->n_box; i++) {
+    if (sp->n_open[i] || sp->is_stuck[i] || !ep_run_is_box_open(sp->run, i)) continue;
+    if (sp->record) EP_TRY(add_to_certificate(sp, i));
     for (uint32_t p = 0; p < sp->run->q->box[i].n_poly; p++)
-      if (!sp->n_open[i] && !sp->is_stuck[i] && !ep_run_is_proved(sp->run, i, p)) ep_run_mark_proved(sp->run, i, p);
+      if (!ep_run_is_proved(sp->run, i, p)) ep_run_mark_proved(sp->run, i, p);
+  }
+  return EP_OK;
 }
 
 /* Share of the roots' volume in boxes still open (clipping is not counted). */
@@ -557,8 +596,7 @@ static ep_status search(split *sp, const ep_input_split_opt *opt, ep_scratch *s,
     report(sp, boxes, stats);
   }
   stats->volume_left = volume_left(sp);
-  if (!is_sat) mark(sp);
-  return EP_OK;
+  return is_sat ? EP_OK : mark(sp);
 }
 
 /* A plan whose magnitudes hold on the hull of all boxes, and the rows of each box. */
@@ -585,6 +623,12 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
   }
   EP_TRY(ep_plan_create(run->ctx, run->g, lo, hi, s, plan));
   sp->plan = *plan;
+  if (run->certificate) {
+    (*plan)->margin_factor = ep_plan_replay_factor(run->g);
+    sp->record = EP_SCRATCH(s, ep_split_record, q->n_box + 1);
+    if (!sp->record) return EP_E_NOMEM;
+    memset(sp->record, 0, q->n_box * sizeof *sp->record);
+  }
   sp->nz = sp->plan->z_off[sp->plan->n_z];
   for (uint32_t i = 0; i < q->n_box; i++) EP_TRY(ep_spec_init(&spec[i], *plan, q, i, s));
   sp->spec = spec;

@@ -119,6 +119,10 @@ ep_status ep_json_out_answer(const ep_session *s, const ep_answer *a, FILE *out)
   json_object_set_new(o, "network", network(s));
   json_object_set_new(o, "property", property(s));
   json_object_set_new(o, "witness", witness(s, a));
+  json_object_set_new(o, "certificate",
+                      a->certificate_bytes ? json_pack("{s:s, s:I}", "path", s->cfg->certificate, "bytes",
+                                                       (json_int_t)a->certificate_bytes)
+                                           : json_null());
   json_object_set_new(o, "engine", json_string(s->cfg->engine));
   json_object_set_new(o, "decided_by", text(ep_report_decided_by(a)));
   json_object_set_new(o, "phases", phases(a));

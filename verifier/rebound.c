@@ -13,6 +13,7 @@ typedef struct layer {
   const bool *is_active;     /* [n_dec] */
   uint32_t n_dec;
   const ep_ascent_opt *opt;
+  ep_proof_block *proof, *lemmas; /* where bounds are recorded, NULL = nowhere; this layer's */
   ep_vid v;
   ep_snet net; /* of what comes before v */
   uint32_t *neuron;
@@ -125,6 +126,40 @@ static double *seeds(const layer *y, size_t rows, const uint32_t *neuron, const 
   return c;
 }
 
+/* Slopes as the record of a proof holds them. */
+static void round_slopes(const layer *y, size_t rows, float *const *alpha) {
+  for (size_t r = 0; r < rows; r++)
+    for (uint32_t k = 0; k < y->net.n_u; k++) alpha[r][k] = ep_slope_unpack(ep_slope_pack(alpha[r][k]));
+}
+
+/* Row r improves the bound of its neuron. */
+static ep_status record_row(const layer *y, size_t r, uint32_t neuron, const ep_ascent *a, ep_scratch *s) {
+  uint32_t n_u = y->net.n_u, n = 0, node = 0;
+  ep_proof_leaf leaf = {.key = 2 * neuron + r % 2};
+  leaf.dec = EP_SCRATCH(s, uint32_t, y->n_before + y->n_own + 1);
+  leaf.beta = EP_SCRATCH(s, float, y->n_before + y->n_own + 1);
+  leaf.slope = EP_SCRATCH(s, uint8_t, n_u + 1);
+  if (!leaf.dec || !leaf.beta || !leaf.slope) return EP_E_NOMEM;
+  for (uint32_t k = 0; k < y->n_before; k++, n++) {
+    leaf.dec[n] = 2 * (y->net.layer[y->at_layer[k]].first + y->at[k]) + y->is_before_active[k];
+    leaf.beta[n] = a->phases->beta[r * y->n_before + k];
+  }
+  for (uint32_t k = 0; k < y->n_dec; k++)
+    if (pre_activation(y, y->place[k]) == y->v) node = y->place[k]->node;
+  for (size_t k = 0; k < y->n_own; k++, n++) {
+    leaf.dec[n] = (2 * ep_proof_flat(y->root->plan->proof, node, y->own[k]) + y->own_is_active[k]) | EP_PROOF_FLAT;
+    leaf.beta[n] = a->own_beta[r * y->n_own + k];
+  }
+  leaf.n_dec = n;
+  for (uint32_t k = 0; k < n_u; k++) leaf.slope[k] = ep_slope_pack(a->alpha[r][k]);
+  return ep_proof_block_add(y->lemmas, &leaf, NULL, 0);
+}
+
+/* Does the domain have no inputs, by bounds that cross? A replay rounds elsewhere: it must be by more than that. */
+static bool is_crossed(const layer *y, double l, double h) {
+  return l > h + (y->proof ? 1e-6 * (fabs(l) + fabs(h)) + 1e-9 : 0);
+}
+
 /* The certified pass over the rows: out[r] is a lower bound of sign * neuron where the decisions hold. */
 static ep_status certify(const layer *y, size_t rows, const uint32_t *neuron, const int8_t *sign, const ep_ascent *a,
                          double *out, ep_scratch *s) {
@@ -190,11 +225,14 @@ static ep_status bound_chunk(const layer *y, size_t from, size_t n, bool *is_emp
                  .alpha = alphas,
                  .is_done = is_done};
   EP_TRY(ep_ascent_run(&a, y->opt, s));
+  if (y->proof) round_slopes(y, rows, alphas);
   EP_TRY(certify(y, rows, neuron, sign, &a, bound, s));
   double *lo = y->root->bounds.lo[y->v], *hi = y->root->bounds.hi[y->v];
   for (size_t i = 0; i < n; i++) {
     double l = fmax(lo[neuron[2 * i]], bound[2 * i]), h = fmin(hi[neuron[2 * i]], -bound[2 * i + 1]);
-    if (l > h) *is_empty = true;
+    if (y->proof && bound[2 * i] > lo[neuron[2 * i]]) EP_TRY(record_row(y, 2 * i, neuron[2 * i], &a, s));
+    if (y->proof && -bound[2 * i + 1] < hi[neuron[2 * i]]) EP_TRY(record_row(y, 2 * i + 1, neuron[2 * i], &a, s));
+    if (is_crossed(y, l, h)) *is_empty = true;
     lo[neuron[2 * i]] = fmin(l, h);
     hi[neuron[2 * i]] = fmax(l, h);
   }
@@ -209,6 +247,7 @@ static ep_status bound_value(layer *y, ep_rebound *out, ep_scratch *s) {
   EP_TRY(list_decisions(y, s));
   if (y->net.node[y->net.n_node - 1].kind != EP_SNET_AFFINE) y->n_own = 0;
   if (!y->n_before && !y->n_own) return EP_OK;
+  if (y->proof) EP_TRY(ep_proof_block_lemmas(y->proof, y->v, y->net.n_u, y->net.u, &y->lemmas));
   for (size_t at = 0; at < y->n && !out->is_empty; at += CHUNK / 2) {
     size_t n = y->n - at < CHUNK / 2 ? y->n - at : CHUNK / 2;
     ep_scratch_mark m = ep_scratch_save(s);
@@ -271,12 +310,12 @@ static ep_status carry_over(const ep_tree *t, const ep_domain *d, ep_rebound *ou
   return EP_OK;
 }
 
-ep_status ep_rebound_run(const ep_tree *t, const ep_domain *d, const ep_ascent_opt *opt, ep_scratch *s,
-                         ep_rebound *out) {
+ep_status ep_rebound_run(const ep_tree *t, const ep_domain *d, const ep_ascent_opt *opt, ep_proof_block *proof,
+                         ep_scratch *s, ep_rebound *out) {
   const ep_graph *g = t->root->run->g;
   *out = (ep_rebound){0};
   EP_TRY(copy_root(t->root, s, &out->root));
-  layer y = {.root = &out->root, .n_dec = d->n_dec, .opt = opt};
+  layer y = {.root = &out->root, .n_dec = d->n_dec, .opt = opt, .proof = proof};
   bool *is_active = EP_SCRATCH(s, bool, d->n_dec + 1);
   y.place = EP_SCRATCH(s, const ep_unstable *, d->n_dec + 1);
   if (!is_active || !y.place) return EP_E_NOMEM;

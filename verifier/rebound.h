@@ -17,9 +17,10 @@ typedef struct ep_rebound {
   size_t n_row;      /* rows that were bounded */
 } ep_rebound;
 
-/* Only where every nonlinear node is a ReLU. `t` is a polytope's search and `d` one of its domains. Memory from `s`.
+/* Only where every nonlinear node is a ReLU. `t` is a polytope's search and `d` one of its domains. Bounds that improve
+ * are recorded in `proof` (NULL = nowhere). Memory from `s`.
  * @sound outward */
-ep_status ep_rebound_run(const ep_tree *t, const ep_domain *d, const ep_ascent_opt *opt, ep_scratch *s,
-                         ep_rebound *out);
+ep_status ep_rebound_run(const ep_tree *t, const ep_domain *d, const ep_ascent_opt *opt, ep_proof_block *proof,
+                         ep_scratch *s, ep_rebound *out);
 
 #endif

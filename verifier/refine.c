@@ -188,6 +188,20 @@ done:
   return st;
 }
 
+/* The tree of row i, whose leaves are the queue's, improves the neuron's bound. */
+static ep_status record_tree(const layer *y, uint32_t i) {
+  for (size_t k = 0; k < y->leaf[i].n; k++) {
+    const ep_domain *d = y->leaf[i].heap[k];
+    ep_proof_leaf leaf = {.key = 2 * y->neuron[i] + (y->sign[i] < 0),
+                          .n_dec = d->n_dec,
+                          .dec = d->dec,
+                          .beta = d->beta,
+                          .slope = d->slope};
+    EP_TRY(ep_proof_add_leaf(y->root->plan->proof, &leaf, NULL, 0));
+  }
+  return EP_OK;
+}
+
 /* Bounds every leaf and takes the smallest of each tree. */
 static ep_status certify_leaves(layer *y, ep_scratch *s) {
   y->n_all = 0;
@@ -201,16 +215,19 @@ static ep_status certify_leaves(layer *y, ep_scratch *s) {
   EP_TRY(ep_pool_run(y->root->run->pool, (n + y->batch - 1) / y->batch, certify_chunk, y));
   double *lo = y->root->bounds.lo[y->v], *hi = y->root->bounds.hi[y->v];
   n = 0;
+  ep_proof *proof = y->root->plan->proof;
+  if (proof) EP_TRY(ep_proof_begin_lemmas(proof, y->v, y->net.n_u, y->net.u));
   for (uint32_t i = 0; i < y->n; i++) {
     double worst = INFINITY;
     for (size_t k = 0; k < y->leaf[i].n; k++, n++) worst = fmin(worst, y->cert[n]);
     if (!y->leaf[i].n || !(worst > y->bound[i])) continue;
+    if (proof) EP_TRY(record_tree(y, i));
     if (y->sign[i] > 0)
       lo[y->neuron[i]] = fmin(worst, hi[y->neuron[i]]);
     else
       hi[y->neuron[i]] = fmax(-worst, lo[y->neuron[i]]);
   }
-  return EP_OK;
+  return proof ? ep_proof_commit(proof) : EP_OK;
 }
 
 static bool is_late(const layer *y) { return y->deadline_s > 0 && ep_time_s() > y->deadline_s; }

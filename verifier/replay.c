@@ -52,6 +52,14 @@ ep_status ep_replay(const ep_graph *g, const ep_query *q, uint32_t box, const do
   bool any = false;
   for (uint32_t p = 0; p < b->n_poly && !any; p++) any = polytope_holds(&b->poly[p], q->n_y, w->y, w->y, xf);
   if (!any) goto done; /* the float32 network shows no violation: no need for the rigorous pass */
+  if (g->is_float32) { /* that pass was an execution: it counts when its input is a float32 point of the box */
+    for (uint32_t p = 0; p < b->n_poly && w->is_float32 && !*is_sat; p++) {
+      *is_sat = polytope_holds(&b->poly[p], q->n_y, w->y, w->y, xf);
+      w->box = box;
+      w->poly = p;
+    }
+    goto done;
+  }
   ep_trace_itv t;
   EP_GOTO(ep_eval_itv(g, 1, w->x, w->x, s, &t));
   for (uint32_t p = 0; p < b->n_poly && !*is_sat; p++) {

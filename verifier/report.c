@@ -69,6 +69,7 @@ static ep_status check_path(ep_ctx *ctx, const char *flag, const char *path) {
 
 ep_status ep_report_check_paths(const ep_session *s) {
   EP_TRY(check_path(s->ctx, "output", s->cfg->output));
+  EP_TRY(check_path(s->ctx, "certificate", s->cfg->certificate));
   return check_path(s->ctx, "witness", s->cfg->witness);
 }
 
@@ -95,6 +96,8 @@ static void write_text(const ep_session *s, const ep_answer *a, FILE *out) {
           ep_ctx_certify_s(s->ctx));
   fprintf(out, "domains: %" PRIu64 "\n", domains);
   fprintf(out, "memory: %ld KiB\n", ep_report_peak_rss_kib());
+  if (a->certificate_bytes)
+    fprintf(out, "certificate: %s (%" PRIu64 " bytes)\n", s->cfg->certificate, a->certificate_bytes);
 }
 
 /* Everything after the verdict line of stdout, or the whole of --output. */

@@ -29,7 +29,8 @@ typedef struct ep_answer {
   const ep_phase *phase;
   const ep_witness *witness; /* NULL = none */
   double engine_s;
-  bool is_partial; /* told by the watchdog while the engine was running */
+  uint64_t certificate_bytes; /* of the file written, 0 = none */
+  bool is_partial;            /* told by the watchdog while the engine was running */
 } ep_answer;
 
 const char *ep_report_verdict(ep_verdict v);

@@ -9,6 +9,10 @@ static ep_status root_fill(ep_root *r, uint32_t box) {
   const ep_input_box *b = &r->run->q->box[box];
   size_t n_x = r->run->q->n_x;
   EP_TRY(ep_plan_create(r->run->ctx, r->run->g, b->lo, b->hi, &r->mem, &r->plan));
+  if (r->run->certificate) {
+    EP_TRY(ep_proof_create(r->run->ctx, r->run->g, &r->plan->proof));
+    r->plan->margin_factor = ep_plan_replay_factor(r->run->g);
+  }
   EP_TRY(ep_spec_init(&r->spec, r->plan, r->run->q, box, &r->mem));
   EP_TRY(ep_crown_table(r->plan, 1, &r->mem, &r->bounds));
   EP_TRY(ep_relax_init_f64(r->plan, 1, &r->mem, &r->relax));
@@ -39,6 +43,7 @@ ep_status ep_root_create(ep_run *run, uint32_t box, ep_root **out) {
 void ep_root_destroy(ep_root *r) {
   if (!r) return;
   ep_ctx *ctx = r->run->ctx;
+  if (r->plan) ep_proof_destroy(r->plan->proof);
   ep_plan_destroy(r->plan);
   ep_arena_clear(&r->arena);
   ep_scratch_clear(&r->mem);
@@ -52,11 +57,15 @@ ep_status ep_root_open(ep_run *run, uint32_t box, ep_root_keep *keep, ep_root **
   return EP_OK;
 }
 
-void ep_root_close(ep_root *r, ep_root_keep *keep) {
-  if (r && keep && r->run->q->n_box == 1)
+ep_status ep_root_close(ep_root *r, ep_root_keep *keep) {
+  if (r && keep && r->run->q->n_box == 1) {
     keep->root = r;
-  else
-    ep_root_destroy(r);
+    return EP_OK;
+  }
+  ep_proof *p = r ? r->plan->proof : NULL;
+  ep_status st = p ? ep_certificate_add_neurons(r->run->certificate, r->box, p) : EP_OK;
+  ep_root_destroy(r);
+  return st;
 }
 
 /* Rows of open polytopes. */
@@ -70,13 +79,27 @@ static size_t open_rows(const ep_root *r, uint32_t *row, uint32_t *group) {
   return n;
 }
 
-static void settle_rows(ep_root *r, size_t n, const uint32_t *row, const double *margin) {
+/* Row `row`, whose slopes are row `at` of alpha (NULL = the default rule), refutes its polytope. */
+static ep_status record_row(ep_root *r, uint32_t row, double *const *alpha, size_t at) {
+  ep_proof *proof = r->plan->proof;
+  uint32_t p = r->spec.poly[row];
+  if (alpha)
+    EP_TRY(ep_proof_begin_poly(proof, p, r->net.n_u, r->net.u));
+  else
+    EP_TRY(ep_proof_begin_poly_lines(proof, p, &r->relax));
+  EP_TRY(ep_proof_add_leaf(proof, &(ep_proof_leaf){.row = row - r->spec.first[p]}, alpha, at));
+  return ep_proof_commit(proof);
+}
+
+static ep_status settle_rows(ep_root *r, size_t n, const uint32_t *row, double *const *alpha, const double *margin) {
   for (size_t i = 0; i < n; i++) {
     if (margin[i] > r->margin[row[i]]) r->margin[row[i]] = margin[i];
     uint32_t p = r->spec.poly[row[i]];
-    if (ep_spec_refutes(&r->spec, row[i], margin[i]) && !ep_run_is_proved(r->run, r->box, p))
-      ep_run_mark_proved(r->run, r->box, p);
+    if (!ep_spec_refutes(&r->spec, row[i], margin[i]) || ep_run_is_proved(r->run, r->box, p)) continue;
+    if (r->plan->proof) EP_TRY(record_row(r, row[i], alpha, i));
+    ep_run_mark_proved(r->run, r->box, p);
   }
+  return EP_OK;
 }
 
 /* Makes the search net, optimises the open rows' slopes there, keeps them and hands them back as float64 tables. */
@@ -122,9 +145,10 @@ ep_status ep_root_bound(ep_root *r, ep_root_method method, const ep_ascent_opt *
   size_t n = open_rows(r, row, group);
   for (size_t i = 0; i < n; i++) dom[i] = 0;
   if (has_slopes) EP_GOTO(optimise_rows(r, opt, n, row, group, &alpha, s));
+  if (has_slopes && r->plan->proof) ep_proof_round(r->plan->proof, alpha, n);
   r->has_slopes = has_slopes;
   EP_GOTO(ep_spec_margins(&r->spec, r->plan, &r->relax, &r->bounds, n, row, dom, alpha, NULL, 0, NULL, margin, lin, s));
-  settle_rows(r, n, row, margin);
+  st = settle_rows(r, n, row, alpha, margin);
 done:
   ep_scratch_restore(s, m);
   return st;
@@ -158,7 +182,8 @@ ep_status ep_root_sweep(ep_run *run, ep_root_method method, const char *name, ep
     ph.domains++;
     atomic_store(&run->progress.domains, ph.domains);
     if (st == EP_OK) ph.worst_bound = fmin(ph.worst_bound, ep_root_worst(root));
-    ep_root_close(root, keep);
+    ep_status closed = ep_root_close(root, keep);
+    if (st == EP_OK) st = closed;
   }
   ph.seconds = ep_time_s() - t0;
   ph.proved = open - ep_run_n_open(run);

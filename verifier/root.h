@@ -39,9 +39,10 @@ void ep_root_destroy(ep_root *root);
 typedef struct ep_root_keep {
   ep_root *root;
 } ep_root_keep;
-/* The kept root of box `box`, or a new one (always when `keep` is NULL); ep_root_close keeps or destroys it. */
+/* The kept root of box `box`, or a new one (always when `keep` is NULL); ep_root_close keeps it, or destroys it after
+ * what it proved went into the certificate, if one is wanted. */
 ep_status ep_root_open(ep_run *run, uint32_t box, ep_root_keep *keep, ep_root **out);
-void ep_root_close(ep_root *root, ep_root_keep *keep);
+ep_status ep_root_close(ep_root *root, ep_root_keep *keep);
 /* Bounds everything with one method (each starts from what earlier ones found), raises the margins, marks polytopes
  * proved in the run. Rows of polytopes already proved are skipped. @sound outward */
 ep_status ep_root_bound(ep_root *root, ep_root_method method, const ep_ascent_opt *opt);

@@ -89,7 +89,7 @@ ep_status ep_spec_margins(const ep_spec *sp, const ep_plan *plan, const ep_relax
                          .err = err};
   ep_status st = ep_backward_run_f64(&job, s);
   if (st == EP_OK) {
-    for (size_t i = 0; i < n; i++) err[i] += sp->coef_err[row[i]];
+    for (size_t i = 0; i < n; i++) err[i] = (err[i] + sp->coef_err[row[i]]) * plan->margin_factor;
     ep_backward_concretize_f64(n, n_x, lin, cst, err, dom, b->lo[plan->g->input], b->hi[plan->g->input], margin);
     for (size_t i = 0; i < n; i++) margin[i] = ep_sub_dn(margin[i], sp->rhs[row[i]]);
   }

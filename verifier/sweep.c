@@ -141,7 +141,8 @@ ep_status ep_sweep_neurons(ep_run *run, double budget_s, ep_root_keep *keep, boo
     turn t = {.w = &w};
     st = ep_root_open(run, i, keep, &t.root);
     if (st == EP_OK) st = solve(&t);
-    ep_root_close(t.root, keep);
+    ep_status closed = ep_root_close(t.root, keep);
+    if (st == EP_OK) st = closed;
   }
   for (int i = 0; i < N_PHASE; i++)
     if (w.phase[i].domains) ep_run_phase(run, &w.phase[i]);

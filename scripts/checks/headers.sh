@@ -7,7 +7,7 @@ cd "$src" || exit 1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 n=0 bad=0
-for h in kernels/*.h models/*.h models/ops/*.h models/train/*.h bounds/*.h encoders/*.h verifier/*.h; do
+for h in kernels/*.h models/*.h models/ops/*.h models/train/*.h bounds/*.h encoders/*.h verifier/*.h checker/*.h; do
   [ -f "$h" ] || continue
   case $h in *_impl.h) continue ;; esac
   n=$((n + 1))

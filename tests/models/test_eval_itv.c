@@ -207,7 +207,7 @@ static void affine(uint32_t n_terms, const uint32_t *n_in, const double *const *
   ep_scratch_init(&s, ctx);
   for (uint32_t k = 0; k < n_terms; k++)
     assert_int_equal(ep_linop_dense(&arena, 1, n_in[k], w[k], rel_err, &A[k]), EP_OK);
-  ep_affine a = {n_terms, A, bias, bias_err, NULL};
+  ep_affine a = {.n_terms = n_terms, .A = A, .bias = bias, .bias_err = bias_err};
   assert_int_equal(ep_affine_box(&a, 1, 1, lo, hi, ylo, yhi, &s), EP_OK);
   ep_scratch_clear(&s);
   ep_arena_clear(&arena);

@@ -98,7 +98,7 @@ static void check_domain(const fixture *f, const ep_tree *t, const ep_domain *d,
   ep_scratch_mark m = ep_scratch_save(s);
   ep_ascent_opt opt = ep_ascent_default();
   ep_rebound own;
-  assert_int_equal(ep_rebound_run(t, d, &opt, s, &own), EP_OK);
+  assert_int_equal(ep_rebound_run(t, d, &opt, NULL, s, &own), EP_OK);
   samples at = samples_open(f);
   bool is_hit = false;
   for (uint32_t k = 0; samples_at(&at, k); k++) {

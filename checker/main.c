@@ -1,0 +1,82 @@
+/* epsproof-check NETWORK PROPERTY CERTIFICATE: prints ACCEPTED or REJECTED: reason. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "checker/check.h"
+
+static const char usage[] =
+    "usage: epsproof-check [--exact] [--stats] NETWORK.onnx PROPERTY.vnnlib CERTIFICATE\n"
+    "Decides whether the certificate proves that the network never enters the unsafe set of the property.\n"
+    "  --exact   every bound in rational arithmetic (slow)\n"
+    "  --stats   figures on standard error\n"
+    "Prints ACCEPTED (exit code 0) or REJECTED: reason (1); 2 = network, property or usage are bad.\n";
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+typedef struct request {
+  const char *path[3];
+  bool is_exact, has_stats;
+} request;
+
+static void check(ck *c, const request *rq) {
+  uint8_t hash[2][32], *data[3];
+  size_t n[3];
+  double t0 = now();
+  for (int i = 0; i < 3; i++) data[i] = ck_read_file(c, rq->path[i], (size_t)2 << 30, &n[i]);
+  for (int i = 0; i < 2; i++) ck_sha256(data[i], n[i], hash[i]);
+  const ck_net *net = ck_read_net(c, data[0], n[0]);
+  const ck_query *q = ck_read_query(c, data[1], n[1]);
+  ck_stats st = {.n_bytes = n[2]};
+  ck_check(c, data[2], n[2], hash[0], hash[1], net, q, rq->is_exact, &st);
+  printf("ACCEPTED\nsemantics: %s\n", st.is_float32 ? "float32" : "real");
+  if (rq->has_stats)
+    fprintf(stderr, "rows %llu, leaves %llu, lemmas %llu, boxes %llu, bytes %llu, seconds %.3f\n",
+            (unsigned long long)st.n_rows, (unsigned long long)st.n_leaves, (unsigned long long)st.n_lemmas,
+            (unsigned long long)st.n_boxes, (unsigned long long)st.n_bytes, now() - t0);
+}
+
+static bool parse(int argc, char **argv, request *rq) {
+  int n_path = 0;
+  *rq = (request){0};
+  for (int i = 1; i < argc; i++) {
+    if (!strcmp(argv[i], "--exact"))
+      rq->is_exact = true;
+    else if (!strcmp(argv[i], "--stats"))
+      rq->has_stats = true;
+    else if (*argv[i] == '-' || n_path == 3)
+      return false;
+    else
+      rq->path[n_path++] = argv[i];
+  }
+  return n_path == 3;
+}
+
+static int judge(ck *c, const request *rq) {
+  if (!setjmp(c->env)) {
+    check(c, rq);
+    return 0;
+  }
+  if (c->is_bad_input) return fprintf(stderr, "error: %s\n", c->why), 2;
+  return printf("REJECTED: %s\n", c->why), 1;
+}
+
+int main(int argc, char **argv) {
+  request rq;
+  if (!parse(argc, argv, &rq)) {
+    fputs(usage, stderr);
+    return 2;
+  }
+  ck *c = calloc(1, sizeof *c);
+  if (!c) return 2;
+  c->limit = (size_t)8 << 30;
+  int code = judge(c, &rq);
+  ck_clear(c);
+  free(c);
+  return code;
+}
