@@ -184,6 +184,7 @@ static ep_status export(job *j, const char *path) {
   ep_graph *g;
   char temp[4096];
   snprintf(temp, sizeof temp, "%.4000s.new", path);
+  if (!ep_trainer_may_replace(path)) return EP_FAIL(j->cli->ctx, EP_E_IO, "%s: not a plain file", path);
   EP_TRY(ep_net_export(j->net, &g));
   ep_status st = ep_onnx_write(g, temp);
   ep_graph_destroy(g);

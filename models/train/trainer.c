@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernels/sha256.h"
@@ -268,12 +269,18 @@ static bool sync_folder(const char *path) {
   return is_ok;
 }
 
+bool ep_trainer_may_replace(const char *path) {
+  struct stat st;
+  return lstat(path, &st) != 0 || S_ISREG(st.st_mode);
+}
+
 ep_status ep_trainer_save(const ep_trainer *t, const char *path, const uint8_t note[64]) {
   uint8_t id[32], digest[32], kept[64];
   uint64_t epoch = t->epoch, steps = t->optim.t;
   part p[N_PART];
   char temp[4096];
   ep_sha256 h;
+  if (!ep_trainer_may_replace(path)) return EP_FAIL(t->ctx, EP_E_IO, "%s: not a plain file", path);
   identity(t, id);
   memcpy(kept, note, sizeof kept);
   parts(t, id, &epoch, &steps, kept, p);

@@ -48,6 +48,8 @@ ep_status ep_trainer_run(ep_trainer *t, ep_train_tick tick, void *user, ep_train
 /* Accuracy on other data (test sets), as in reports. */
 ep_status ep_trainer_evaluate(ep_trainer *t, const ep_data *data, ep_batch_sums *out);
 
+/* May a file be renamed onto `path`: is it a plain file, or nothing yet? A device or a link would be lost. */
+bool ep_trainer_may_replace(const char *path);
 /* Checkpoints: everything that the next epoch depends on, to a temporary file that is synced and renamed, so the old
  * one is whole until the new one is. `note` (64 bytes) is the caller's. Loading refuses files of other networks or
  * options (EP_E_OPTION), and damaged ones (EP_E_SYNTAX). */

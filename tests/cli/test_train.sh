@@ -62,5 +62,7 @@ run train x.onnx --data bad --method natural; expect_refusal 2 '640 samples'
 cp data/t10k* bad/
 run train x.onnx --data bad --arch a.onnx --method natural --batch 64; expect_refusal 2 'label 12'
 run train nowhere/x.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q; expect_refusal 2 'nowhere'
+ln -s elsewhere.onnx link.onnx # a rename would replace the link
+run train link.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q; expect_refusal 2 'not a plain file'
 [ ! -e x.onnx ] || fail 'a refused run wrote a network'
 finish
