@@ -204,8 +204,43 @@ static void cases_are_refuted(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* A case that a point satisfies, with the point on the edges of the choice's one-variable rows and of the goal: no
+ * multipliers refute it. */
+static void feasible_cases_are_never_refuted(void **state) {
+  (void)state;
+  for (uint64_t seed = 0; seed < 500; seed++) {
+    lp l;
+    ep_rng r;
+    double y[M + 8];
+    uint32_t d = 0, choice = 0;
+    bool is_refuted;
+    make(&l, seed, 1);
+    ep_rng_seed(&r, seed + 77);
+    assert_int_equal(ep_prob_open_disj(l.p, l.var[0], l.var[1], 0, 0), EP_OK);
+    assert_int_equal(ep_prob_open_choice(l.p), EP_OK);
+    ep_prob_row below = {.n = 1, .var = l.var, .coef = (const double[]){1}, .lo = -INFINITY, .hi = l.x[0]};
+    ep_prob_row above = {.n = 1, .var = l.var + 1, .coef = (const double[]){1}, .lo = l.x[1], .hi = INFINITY};
+    assert_int_equal(ep_prob_add(l.p, EP_PLACE_CHOICE, &below), EP_OK);
+    assert_int_equal(ep_prob_add(l.p, EP_PLACE_CHOICE, &above), EP_OK);
+    assert_int_equal(ep_prob_open_goal(l.p), EP_OK);
+    ep_prob_row goal0 = {.n = 1, .var = l.var, .coef = (const double[]){1}, .lo = l.x[0], .hi = INFINITY};
+    ep_prob_row goal1 = {.n = 1, .var = l.var + 1, .coef = (const double[]){1}, .lo = -INFINITY, .hi = l.x[1]};
+    assert_int_equal(ep_prob_add(l.p, EP_PLACE_GOAL, &goal0), EP_OK);
+    assert_int_equal(ep_prob_add(l.p, EP_PLACE_GOAL, &goal1), EP_OK);
+    ep_case c = {.n = 1, .disj = &d, .choice = &choice, .goal = 0};
+    for (int t = 0; t < 8; t++) {
+      for (int i = 0; i < M + 4; i++)
+        y[i] = t < 4 && i < M + 2 ? 0 : ep_rng_normal(&r); /* first the goal's rows alone */
+      assert_int_equal(ep_dual_refutes(l.p, &c, y, &l.s, &is_refuted), EP_OK);
+      assert_false(is_refuted);
+    }
+    clear(&l);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(feasible_cases_are_never_refuted),
       cmocka_unit_test(any_multipliers_are_sound),
       cmocka_unit_test(pays_for_cancellation),
       cmocka_unit_test(solver_duals_are_tight),
