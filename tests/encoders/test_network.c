@@ -177,6 +177,38 @@ static void a_jump_has_a_value_of_its_own(void **state) {
   close_net(&f);
 }
 
+/* A window in which three of four can be the largest: each of them, when it is, decides the output. */
+static void a_pool_keeps_whoever_can_win(void **state) {
+  (void)state;
+  const ep_backend *be;
+  fixture f;
+  ep_trace_itv t;
+  open_net(&f, "x:1,1,2,2; a = MaxPool x kernel_shape=[2,2]; y = Flatten a", 0, 1);
+  const double lo[4] = {0, 0.0625, 0.125, 0}, hi[4] = {0.25, 0.25, 0.25, 0.0625};
+  memcpy(f.lo, lo, sizeof lo);
+  memcpy(f.hi, hi, sizeof hi);
+  ep_network_destroy(f.net);
+  assert_int_equal(ep_eval_itv(f.g, 1, f.lo, f.hi, &f.s, &t), EP_OK);
+  assert_int_equal(ep_network_create(f.ctx, f.g, &t, &(ep_network_opt){0}, &f.s, &f.net), EP_OK);
+  assert_int_equal(f.net->prob->disj[0].n, 3);
+  if (ep_backend_find(f.ctx, "z3", &be) == EP_OK) {
+    ep_solver *s;
+    assert_int_equal(be->create(f.ctx, f.net->prob, &s), EP_OK);
+    for (uint32_t winner = 0; winner < 3; winner++) {
+      double y = hi[winner];
+      assert_int_equal(be->push(s), EP_OK);
+      for (uint32_t i = 0; i < 4; i++) {
+        double x = i == winner ? hi[i] : lo[i];
+        assert_int_equal(be->bound(s, ep_network_input_var(f.net, i), x, x), EP_OK);
+      }
+      check_exact(&f, be, s, &y, &y);
+      be->pop(s);
+    }
+    be->destroy(s);
+  }
+  close_net(&f);
+}
+
 static void what_has_no_encoding_is_refused(void **state) {
   (void)state;
   static const char *const bad[][2] = {{"x:1,3; a = Sigmoid x; y = Neg a", "Sigmoid"},
@@ -220,9 +252,8 @@ static void survives_failing_allocations(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(outputs_are_the_networks),
-      cmocka_unit_test(a_jump_has_a_value_of_its_own),
-      cmocka_unit_test(what_has_no_encoding_is_refused),
+      cmocka_unit_test(outputs_are_the_networks),     cmocka_unit_test(a_jump_has_a_value_of_its_own),
+      cmocka_unit_test(a_pool_keeps_whoever_can_win), cmocka_unit_test(what_has_no_encoding_is_refused),
       cmocka_unit_test(survives_failing_allocations),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
