@@ -169,6 +169,7 @@ char *ep_strdup(ep_ctx *ctx, const char *s) {
 }
 
 void ep_ctx_set_memory_limit(ep_ctx *ctx, size_t bytes) { atomic_store(&ctx->limit, bytes); }
+size_t ep_ctx_memory_limit(const ep_ctx *ctx) { return atomic_load(&ctx->limit); }
 size_t ep_ctx_memory_used(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ctx)->used); }
 size_t ep_ctx_memory_peak(const ep_ctx *ctx) { return atomic_load(&((ep_ctx *)ctx)->peak); }
 void ep_ctx_fail_allocation(ep_ctx *ctx, uint64_t k) { atomic_store(&ctx->fail_in, k); }

@@ -74,6 +74,7 @@ void ep_free(ep_ctx *ctx, void *block);
 char *ep_strdup(ep_ctx *ctx, const char *s);
 /* Limit in bytes over all live blocks; 0 = none. */
 void ep_ctx_set_memory_limit(ep_ctx *ctx, size_t bytes);
+size_t ep_ctx_memory_limit(const ep_ctx *ctx);
 size_t ep_ctx_memory_used(const ep_ctx *ctx);
 size_t ep_ctx_memory_peak(const ep_ctx *ctx);
 /* Makes the k-th allocation from now on fail (k >= 1; 0 switches off): allocation torture in tests. */

@@ -118,8 +118,8 @@ ep_status ep_cli_parse(ep_cli *cli, int argc, char **argv, bool *exit_now) {
       only_positional = true;
     else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
       return ep_cli_print_command(stdout, cli->command), EP_OK;
-    else if (arg[1] == '-')
-      EP_TRY(parse_long(cli, arg, i + 1 < argc ? argv[i + 1] : NULL, &used));
+    else if (arg[1] == '-' || strcmp(arg, "-o") == 0)
+      EP_TRY(parse_long(cli, arg[1] == '-' ? arg : "--output", i + 1 < argc ? argv[i + 1] : NULL, &used));
     else
       EP_TRY(parse_short(cli, arg));
   }

@@ -48,8 +48,8 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   if (!ep_engine_find(cfg->engine)) return unknown_name(ctx, "engine", cfg->engine, ep_n_engines, engine_name);
   if (!ep_branching_find(cfg->branching))
     return unknown_name(ctx, "branching", cfg->branching, ep_n_branchings, branching_name);
-  if (strcmp(cfg->semantics, "float32") == 0 && strcmp(cfg->engine, "forward") == 0)
-    return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine 'forward' knows real semantics only");
+  if (strcmp(cfg->semantics, "float32") == 0 && !ep_engine_find(cfg->engine)->knows_float32)
+    return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine '%s' knows real semantics only", cfg->engine);
   if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
     return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none", cfg->engine);
   return EP_OK;

@@ -3,13 +3,14 @@
 #include <math.h>
 #include <string.h>
 
-#define EP_ENGINE(id, name, can_sat, can_unsat, can_certify, help) ep_status ep_engine_##id##_run(ep_run *run);
+#define EP_ENGINE(id, name, can_sat, can_unsat, can_certify, knows_float32, help)                                      \
+  ep_status ep_engine_##id##_run(ep_run *run);
 #include "verifier/engines.def"
 #undef EP_ENGINE
 
 const ep_engine ep_engines[] = {
-#define EP_ENGINE(id, name, can_sat, can_unsat, can_certify, help)                                                     \
-  {name, help, can_sat, can_unsat, can_certify, ep_engine_##id##_run},
+#define EP_ENGINE(id, name, can_sat, can_unsat, can_certify, knows_float32, help)                                      \
+  {name, help, can_sat, can_unsat, can_certify, knows_float32, ep_engine_##id##_run},
 #include "verifier/engines.def"
 #undef EP_ENGINE
 };
@@ -57,6 +58,11 @@ void ep_run_clear(ep_run *run) {
 }
 
 void ep_run_mark_proved(ep_run *run, uint32_t box, uint32_t poly) { run->is_proved[run->poly_base[box] + poly] = true; }
+
+void ep_run_mark_refuted_by_solver(ep_run *run, uint32_t box, uint32_t poly) {
+  if (!ep_run_is_proved(run, box, poly)) run->result.n_by_solver++;
+  ep_run_mark_proved(run, box, poly);
+}
 
 bool ep_run_is_proved(const ep_run *run, uint32_t box, uint32_t poly) {
   return run->is_proved[run->poly_base[box] + poly];
@@ -113,7 +119,7 @@ static ep_status settle(ep_run *run, const ep_engine *engine, ep_status st) {
     if (st == EP_E_STOPPED) st = EP_OK;
   } else if (!ep_run_n_open(run)) {
     r->verdict = EP_UNSAT;
-    r->reason = run->q->is_empty ? "empty input set" : "proved";
+    r->reason = run->q->is_empty ? "empty input set" : r->n_by_solver ? "proved by an exact solver" : "proved";
     if (st == EP_E_STOPPED) st = EP_OK;
   } else if (st == EP_E_STOPPED) {
     r->verdict = ep_ctx_was_interrupted(run->ctx) ? EP_UNKNOWN : EP_TIMEOUT;

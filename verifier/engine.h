@@ -38,7 +38,8 @@ typedef struct ep_result {
   ep_verdict verdict;
   const char *reason; /* for unknown/timeout: "timeout", "memory limit", "interrupted", "bounds too loose", ... */
   bool has_witness;
-  ep_witness witness; /* x, y owned by the result */
+  ep_witness witness;   /* x, y owned by the result */
+  uint32_t n_by_solver; /* polytopes whose proof rests on an exact solver */
   uint32_t n_phase;
   ep_phase phase[EP_MAX_PHASES];
   double seconds;
@@ -63,7 +64,7 @@ typedef struct ep_run {
 
 typedef struct ep_engine {
   const char *name, *help;
-  bool can_sat, can_unsat, can_certify;
+  bool can_sat, can_unsat, can_certify, knows_float32;
   ep_status (*run)(ep_run *run);
 } ep_engine;
 extern const ep_engine ep_engines[];
@@ -82,6 +83,10 @@ ep_status ep_run_engine(ep_run *run, const ep_engine *engine);
 ep_status ep_run_witness(ep_run *run, uint32_t box, const double *x, ep_scratch *s, bool *is_sat);
 /* Marks a polytope proved. The caller holds a certified bound. */
 void ep_run_mark_proved(ep_run *run, uint32_t box, uint32_t poly);
+/* The same where an exact solver found the polytope's encoding unsatisfiable: the proof rests on that solver, on
+ * encoders/network.c and on the certified boxes it was given (ARCHITECTURE.md, trusted base). Counted in
+ * result.n_by_solver, so that reports can tell. */
+void ep_run_mark_refuted_by_solver(ep_run *run, uint32_t box, uint32_t poly);
 bool ep_run_is_proved(const ep_run *run, uint32_t box, uint32_t poly);
 uint32_t ep_run_n_open(const ep_run *run);
 bool ep_run_is_box_open(const ep_run *run, uint32_t box);

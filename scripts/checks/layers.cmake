@@ -11,7 +11,7 @@ set(third_party
   "jansson.h|^verifier/json_out\\.c$"
   "z3.h|^encoders/backend_z3\\.c$"
   "glpk.h|^encoders/backend_glpk\\.c$"
-  "picosat.h|^encoders/backend_picosat\\.c$")
+  "picosat/picosat.h|^encoders/backend_picosat\\.c$")
 set(n_bad 0)
 set(n_files 0)
 set(own_rank 0)

@@ -100,6 +100,12 @@ ask under.onnx tiny.vnnlib real unsat
 run verify under.onnx tiny.vnnlib --semantics float32 --timeout 1
 [ "$first" = unsat ] && fail 'under.onnx: float32 unsat in spite of underflow'
 
+# Engines that reason about the real function alone say so.
+for engine in $(sed -n 's/^EP_ENGINE([a-z_]*, "\([a-z-]*\)", [01], [01], [01], 0,.*/\1/p' "$EP_SOURCE/verifier/engines.def"); do
+  run verify small.onnx low.vnnlib --semantics float32 --engine "$engine"
+  expect_refusal 1 "'$engine' knows real semantics only"
+done
+
 # A proof about the real function is none about float32 runs.
 run verify large.onnx low.vnnlib --engine crown --certificate cert
 expect_first unsat 'large.onnx, crown'

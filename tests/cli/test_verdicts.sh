@@ -24,6 +24,7 @@ expect_out '^reason: empty input set'
 for engine in $(sed -n 's/^EP_ENGINE([a-z_]*, "\([a-z-]*\)".*/\1/p' "$EP_SOURCE/verifier/engines.def"); do
   for threads in 1 2; do
     run verify abs.onnx holds.vnnlib --engine "$engine" --threads $threads --timeout 10
+    case $err in *'this build has no'*|*'not part of a binarised network'*) continue ;; esac
     [ "$rc $first" = "20 unsat" ] || [ "$rc $first" = "0 unknown" ] || fail "$engine on holds: $rc $first $err"
     run verify abs.onnx fails.vnnlib --engine "$engine" --threads $threads --timeout 10
     [ "$rc $first" = "10 sat" ] || [ "$rc $first" = "0 unknown" ] || fail "$engine on fails: $rc $first $err"

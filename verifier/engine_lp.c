@@ -1,0 +1,6 @@
+/* Engine `lp`: one linear program per polytope, between bounds tightened by linear programs. */
+#include "verifier/milp.h"
+
+ep_status ep_engine_lp_run(ep_run *run);
+
+ep_status ep_engine_lp_run(ep_run *run) { return ep_milp_sweep(run, "lp", false); }

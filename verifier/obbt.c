@@ -1,0 +1,104 @@
+/* Optimisation-based bound tightening, see milp.h. */
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "verifier/milp.h"
+
+typedef struct target {
+  uint32_t neuron;
+  double score; /* smaller = closer to being stable */
+} target;
+
+static int by_score(const void *a, const void *b) {
+  const target *x = a, *y = b;
+  if (x->score != y->score) return x->score < y->score ? -1 : 1;
+  return x->neuron < y->neuron ? -1 : x->neuron > y->neuron;
+}
+
+static uint32_t count_unstable(const ep_root *r, uint32_t *dom, uint32_t *neuron) {
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < r->plan->n_z; i++)
+    n += ep_crown_unstable(r->plan, r->plan->z_val[i], &r->bounds, dom, neuron);
+  return n;
+}
+
+/* One side of one neuron: minimise sign*z over the relaxation, certify, keep what is better. */
+static ep_status tighten_side(ep_root *r, const ep_backend *lp, ep_solver *solver, const ep_prob *p, uint32_t var,
+                              ep_vid v, uint32_t i, double sign, double *y) {
+  ep_answer_kind answer;
+  double lower;
+  ep_case none = {.goal = EP_NO_GOAL};
+  EP_TRY(lp->minimise(solver, 1, &var, &sign));
+  EP_TRY(lp->check(solver, NULL, &answer));
+  if (answer != EP_ANSWER_SAT) return EP_OK;
+  EP_TRY(lp->duals(solver, y));
+  EP_TRY(ep_dual_bound(p, &none, 1, &var, &sign, y, ep_pool_scratch(r->run->pool), &lower));
+  double *lo = &r->bounds.lo[v][i], *hi = &r->bounds.hi[v][i];
+  if (sign > 0 && lower > *lo && lower <= *hi) *lo = lower;
+  if (sign < 0 && -lower < *hi && -lower >= *lo) *hi = -lower;
+  return EP_OK;
+}
+
+/* All unstable neurons of pre-activation v, with the nodes before it encoded. */
+static ep_status tighten_layer(ep_root *r, const ep_backend *lp, ep_vid v, uint32_t n, const uint32_t *neuron,
+                               double until_s, uint64_t *programs) {
+  ep_ctx *ctx = r->run->ctx;
+  ep_scratch *s = ep_pool_scratch(r->run->pool);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  ep_network *net = NULL;
+  ep_solver *solver = NULL;
+  ep_status st = EP_E_NOMEM;
+  ep_network_opt part = {.n_node = r->run->g->val[v].producer + 1, .folds_pinned = true};
+  target *t = EP_SCRATCH(s, target, n + 1u);
+  if (!t) goto done;
+  for (uint32_t k = 0; k < n; k++) {
+    double l = r->bounds.lo[v][neuron[k]], u = r->bounds.hi[v][neuron[k]];
+    t[k] = (target){neuron[k], fmin(fabs(l), fabs(u)) / (u - l)};
+  }
+  qsort(t, n, sizeof *t, by_score);
+  EP_GOTO(ep_network_create(ctx, r->run->g, &r->bounds, &part, s, &net));
+  double *y = EP_SCRATCH(s, double, (size_t)net->prob->n_row + net->prob->n_choice_row + 1);
+  st = y ? EP_OK : EP_E_NOMEM;
+  if (st == EP_OK) st = lp->create(ctx, net->prob, &solver);
+  for (uint32_t k = 0; k < n && st == EP_OK && ep_time_s() < until_s; k++) {
+    uint32_t var = net->term[v][t[k].neuron];
+    if (var == EP_NO_VAR) continue;
+    /* First the side that is nearer to 0. */
+    double first = fabs(r->bounds.lo[v][t[k].neuron]) < fabs(r->bounds.hi[v][t[k].neuron]) ? 1 : -1;
+    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, first, y));
+    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, -first, y));
+    *programs += 2;
+  }
+done:
+  if (solver) lp->destroy(solver);
+  ep_network_destroy(net);
+  ep_scratch_restore(s, mark);
+  return st;
+}
+
+ep_status ep_milp_tighten(ep_root *r, double until_s, ep_obbt_stats *stats) {
+  const ep_plan *plan = r->plan;
+  ep_scratch *s = ep_pool_scratch(r->run->pool);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  const ep_backend *lp;
+  ep_status st = EP_OK;
+  uint32_t *dom = EP_SCRATCH(s, uint32_t, plan->max_n + 1u), *neuron = EP_SCRATCH(s, uint32_t, plan->max_n + 1u);
+  *stats = (ep_obbt_stats){0};
+  if (!dom || !neuron) return EP_E_NOMEM;
+  EP_GOTO(ep_backend_find(r->run->ctx, "glpk", &lp));
+  ep_ascent_opt opt = ep_ascent_default();
+  stats->unstable_before = count_unstable(r, dom, neuron);
+  for (uint32_t i = 0; i < plan->n_z && ep_time_s() < until_s; i++) {
+    uint32_t n = ep_crown_unstable(plan, plan->z_val[i], &r->bounds, dom, neuron);
+    if (!n || plan->z_val[i] == r->run->g->input) continue;
+    uint64_t before = stats->programs;
+    EP_GOTO(tighten_layer(r, lp, plan->z_val[i], n, neuron, until_s, &stats->programs));
+    /* What was learnt reaches the later layers before they are encoded. */
+    if (stats->programs > before) EP_GOTO(ep_root_bound(r, EP_ROOT_CROWN, &opt));
+  }
+  stats->unstable_after = count_unstable(r, dom, neuron);
+done:
+  ep_scratch_restore(s, mark);
+  return st;
+}
