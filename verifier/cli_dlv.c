@@ -74,7 +74,8 @@ static const char *word(ep_verdict v) {
   return v == EP_UNSAT ? "safe" : v == EP_SAT ? "counterexample" : v == EP_TIMEOUT ? "timeout" : "undecided";
 }
 
-/* Bisection between a radius known to be safe and one with a counterexample; what neither is ends it. */
+/* Between a radius known to be safe and one with a counterexample; what neither is ends it. Steps are by the golden
+ * section: halves of round numbers often meet a bound exactly, which no bound in floating point can prove. */
 static ep_status safe_radius(const job *j, double *safe, double *unsafe) {
   double far = fabs(j->cli->cfg.epsilon), seconds;
   ep_verdict v;
@@ -86,8 +87,8 @@ static ep_status safe_radius(const job *j, double *safe, double *unsafe) {
     if (v == EP_SAT) *unsafe = far;
     if (v != EP_SAT && v != EP_UNSAT) return EP_OK;
   }
-  for (int k = 0; k < 16 && *unsafe < INFINITY; k++) {
-    double mid = 0.5 * (*safe + *unsafe);
+  for (int k = 0; k < 22 && *unsafe < INFINITY; k++) {
+    double mid = *safe + 0.381966 * (*unsafe - *safe);
     EP_TRY(decide(j, mid, "auto", &v, &seconds));
     if (v == EP_UNSAT) *safe = mid;
     if (v == EP_SAT) *unsafe = mid;

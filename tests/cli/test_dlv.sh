@@ -6,7 +6,7 @@ echo '0.1,0.2' >near.csv
 run dlv "$net" --image near.csv --epsilon 0.01 --features 2 --manipulations 3
 expect_rc 0 near; expect_out '^layer 0 .*49 grid points, 49 inputs run'; expect_out '^exact \(bab'; expect_out '^safe radius'
 for eps in 0.05 0.2 0.5 1 2; do
-  run dlv "$net" --image near.csv --epsilon $eps --features 2 --manipulations 4 --timeout 30
+  run dlv "$net" --image near.csv --epsilon $eps --features 2 --manipulations 4 --timeout 4
   expect_rc 0 "radius $eps"
   case "$first $(grep '^exact' stdout)" in
     'safe on the grid exact'*|'no example found exact'*) ;;
