@@ -58,7 +58,7 @@ static bool same_columns(const source *a, uint32_t r, uint32_t q) {
 static ep_status list_groups(const source *a, uint32_t n_out, ep_scratch *s, uint32_t **out, uint32_t *n_group) {
   row_key *key = EP_SCRATCH(s, row_key, n_out + 1u);
   group *g = EP_SCRATCH(s, group, n_out + 1u);
-  uint32_t n = 0, used = G;
+  uint32_t n = 0, used = 0;
   if (!key || !g) return EP_E_NOMEM;
   for (uint32_t i = 0; i < n_out; i++) {
     uint32_t len = a->row_ptr[i + 1] - a->row_ptr[i];
@@ -67,7 +67,7 @@ static ep_status list_groups(const source *a, uint32_t n_out, ep_scratch *s, uin
   qsort(key, n_out, sizeof *key, by_columns);
   for (uint32_t i = 0; i < n_out; i++) {
     uint32_t r = key[i].row;
-    if (used == G || !same_columns(a, g[n - 1].row[0], r)) {
+    if (!n || used == G || !same_columns(a, g[n - 1].row[0], r)) {
       g[n++] = (group){key[i].n ? a->col[a->row_ptr[r]] : 0, {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}};
       used = 0;
     }

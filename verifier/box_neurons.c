@@ -98,7 +98,7 @@ ep_status ep_box_neurons_try(ep_run *run, uint32_t box, const ep_plan *plan, con
                              ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   ep_queue q = {0};
-  ep_tree t;
+  ep_tree t = {0};
   /* A root of its own in all but name: the plan is only read. */
   ep_root root = {
       .run = run, .box = box, .plan = (ep_plan *)(uintptr_t)plan, .spec = *spec, .bounds = *bounds, .relax = *relax};
