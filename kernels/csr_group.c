@@ -1,5 +1,6 @@
 #include "kernels/csr_group.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,8 @@ static ep_status list_groups(const source *a, uint32_t n_out, ep_scratch *s, uin
       g[n++] = (group){key[i].n ? a->col[a->row_ptr[r]] : 0, {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}};
       used = 0;
     }
-    g[n - 1].row[used++] = r;
+    assert(used < G);
+    g[n - 1].row[used++] = r; /* cppcheck-suppress arrayIndexOutOfBounds ; a full group was followed by a new one */
   }
   qsort(g, n, sizeof *g, by_place);
   uint32_t *row = *out = EP_SCRATCH(s, uint32_t, (size_t)G * n + 1);
