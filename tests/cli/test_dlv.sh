@@ -22,6 +22,7 @@ run robust "$net" --image near.csv --epsilon "$high"; expect_rc 10 'at the upper
 run robust "$net" --image near.csv --epsilon "$low"; expect_rc 20 'at the lower end of the safe radius'
 run robust "$net" --image near.csv --epsilon 2 --engine dlv; expect_rc 10 'engine dlv'
 run dlv "$net" --image near.csv; expect_refusal 1 'epsilon'
+run dlv "$net" --image near.csv --epsilon 1 --semantics float32; expect_refusal 1 'only knows --semantics real'
 run dlv "$net" --epsilon 1; expect_refusal 1 '--image'
 run dlv "$net" --image near.csv --epsilon 1 --format json; expect_refusal 1 'text only'
 run dlv "$net" --image near.csv --epsilon 1 --features 0; expect_refusal 1 'features'
