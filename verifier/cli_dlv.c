@@ -138,7 +138,7 @@ static ep_status search(job *j) {
   const ep_config *cfg = &j->cli->cfg;
   ep_query *q = NULL;
   ep_run run = {0};
-  ep_dlv_result r;
+  ep_dlv_result r = {0};
   ep_verdict v;
   double t0 = ep_time_s(), seconds, safe, unsafe;
   ep_dlv_opt opt = {(uint32_t)cfg->features, (uint32_t)cfg->manipulations, (uint32_t)cfg->layers};
@@ -177,6 +177,8 @@ static ep_status load(job *j) {
   ep_cli *cli = j->cli;
   EP_TRY(ep_cli_check_format(cli));
   if (strcmp(cli->cfg.format, "text") != 0) return EP_FAIL(cli->ctx, EP_E_OPTION, "'dlv' prints text only");
+  if (strcmp(cli->cfg.semantics, "real") != 0)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'dlv' only knows --semantics real");
   if (!(cli->cfg.epsilon > 0))
     return EP_FAIL(cli->ctx, EP_E_OPTION, "dlv needs --epsilon > 0 (how far the features go to each side)");
   EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &j->g));

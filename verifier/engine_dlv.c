@@ -11,7 +11,7 @@ ep_status ep_engine_dlv_run(ep_run *run) {
   ep_dlv_opt opt = {.n_feature = (uint32_t)run->cfg->features,
                     .count = (uint32_t)run->cfg->manipulations,
                     .n_layer = (uint32_t)run->cfg->layers};
-  ep_dlv_result r;
+  ep_dlv_result r = {0};
   ep_phase ph = {.name = "dlv", .worst_bound = NAN};
   atomic_store(&run->progress.phase, "dlv");
   ep_status st = EP_OK;

@@ -3,10 +3,10 @@
 . "$EP_SOURCE/tests/cli/lib.sh"
 net=$EP_SOURCE/examples/onnx/centres.onnx
 echo '0.1,0.2' >near.csv
-run dlv "$net" --image near.csv --epsilon 0.01 --features 2 --manipulations 3
+run dlv "$net" --image near.csv --epsilon 0.01 --features 2 --manipulations 3 --timeout 3
 expect_rc 0 near; expect_out '^layer 0 .*49 grid points, 49 inputs run'; expect_out '^exact \(bab'; expect_out '^safe radius'
 for eps in 0.05 0.2 0.5 1 2; do
-  run dlv "$net" --image near.csv --epsilon $eps --features 2 --manipulations 4 --timeout 4
+  run dlv "$net" --image near.csv --epsilon $eps --features 2 --manipulations 4 --timeout 3
   expect_rc 0 "radius $eps"
   case "$first $(grep '^exact' stdout)" in
     'safe on the grid exact'*|'no example found exact'*) ;;
@@ -22,9 +22,10 @@ run robust "$net" --image near.csv --epsilon "$high"; expect_rc 10 'at the upper
 run robust "$net" --image near.csv --epsilon "$low"; expect_rc 20 'at the lower end of the safe radius'
 run robust "$net" --image near.csv --epsilon 2 --engine dlv; expect_rc 10 'engine dlv'
 run dlv "$net" --image near.csv; expect_refusal 1 'epsilon'
+run dlv "$net" --image near.csv --epsilon 1 --semantics float32; expect_refusal 1 'only knows --semantics real'
 run dlv "$net" --epsilon 1; expect_refusal 1 '--image'
 run dlv "$net" --image near.csv --epsilon 1 --format json; expect_refusal 1 'text only'
 run dlv "$net" --image near.csv --epsilon 1 --features 0; expect_refusal 1 'features'
-run dlv "$net" --image near.csv --epsilon 2 --features 2 --images a.pgm
+run dlv "$net" --image near.csv --epsilon 2 --features 2 --images a.pgm --timeout 3
 [ "$rc" = 2 ] && grep -q 'no square image' stderr || fail "--images of two values: $rc $err"
 finish
