@@ -43,11 +43,6 @@ static ep_status errors(ep_plan *p, ep_scratch *s) {
   return EP_OK;
 }
 
-static bool univar_is_relu(const ep_univar *f) {
-  return f->n_piece == 2 && !f->has_jump && f->piece[0] == EP_LINEAR && f->piece[1] == EP_LINEAR && f->slope[0] == 0 &&
-         f->icpt[0] == 0 && f->slope[1] == 1 && f->icpt[1] == 0 && f->brk[0].lo == 0 && f->brk[0].hi == 0;
-}
-
 static ep_status list_preactivations(ep_plan *p) {
   const ep_graph *g = p->g;
   bool *is_z = EP_ARENA(&p->arena, bool, g->n_val);
@@ -93,7 +88,7 @@ ep_status ep_plan_create(ep_ctx *ctx, const ep_graph *g, const double *lo, const
   }
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
-    if (nd->low.cls == EP_UNIVAR && univar_is_relu(&nd->low.is.univar)) {
+    if (ep_op_is_relu(&nd->low)) {
       p->is_relu[k] = true;
       p->n_relu += g->val[nd->out].n;
     }

@@ -54,15 +54,9 @@ void ep_bytes_clear(ep_bytes *b) {
   *b = (ep_bytes){.ctx = b->ctx};
 }
 
-static bool is_relu(const ep_lowered *low) {
-  const ep_univar *f = &low->is.univar;
-  return low->cls == EP_UNIVAR && f->n_piece == 2 && !f->has_jump && f->slope[0] == 0 && f->slope[1] == 1 &&
-         f->icpt[0] == 0 && f->icpt[1] == 0 && f->brk[0].lo == 0 && f->brk[0].hi == 0;
-}
-
 ep_status ep_proof_check(const ep_graph *g) {
   for (uint32_t k = 0; k < g->n_node; k++)
-    if (g->node[k].low.cls != EP_AFFINE && !is_relu(&g->node[k].low))
+    if (g->node[k].low.cls != EP_AFFINE && !ep_op_is_relu(&g->node[k].low))
       return EP_FAIL(g->ctx, EP_E_UNSUPPORTED, "node '%s' (%s): certificates cover affine nodes and Relu only",
                      g->node[k].name, g->node[k].op->onnx);
   return EP_OK;
@@ -83,7 +77,7 @@ ep_status ep_proof_create(ep_ctx *ctx, const ep_graph *g, ep_proof **out) {
     return EP_E_NOMEM;
   }
   for (uint32_t k = 0; k < g->n_node; k++) {
-    if (!is_relu(&g->node[k].low)) continue;
+    if (!ep_op_is_relu(&g->node[k].low)) continue;
     p->flat[k] = p->n_flat;
     p->n_flat += g->val[g->node[k].out].n;
     p->layer[p->n_layer++] = k;

@@ -160,4 +160,12 @@ extern const ep_op *const ep_ops[];
 extern const size_t ep_n_ops;
 const ep_op *ep_op_find(const char *onnx);
 
+/* Is it max(z, 0), exactly? */
+static inline bool ep_op_is_relu(const ep_lowered *low) {
+  const ep_univar *f = &low->is.univar;
+  return low->cls == EP_UNIVAR && f->n_piece == 2 && !f->has_jump && f->piece[0] == EP_LINEAR &&
+         f->piece[1] == EP_LINEAR && f->slope[0] == 0 && f->icpt[0] == 0 && f->slope[1] == 1 && f->icpt[1] == 0 &&
+         f->brk[0].lo == 0 && f->brk[0].hi == 0;
+}
+
 #endif
