@@ -39,21 +39,14 @@ static ep_status try_witness(search *b, const float *corner, bool *is_sat) {
 
 /* Takes a step's children into the queue and tries its candidates. */
 static ep_status collect(search *b, ep_step *e, ep_status st, bool *is_sat) {
-  ep_ctx *ctx = b->run->ctx;
-  size_t n_x = b->tree.root->spec.n_x;
-  for (size_t i = 0; i < e->n_child; i++) {
-    if (st == EP_OK && !*is_sat && e->has_candidate[i]) st = try_witness(b, e->corner + i * n_x, is_sat);
-    e->child[i]->serial = b->serial++;
-    if (st == EP_OK)
-      st = ep_queue_push(ctx, &b->queue, e->child[i]);
-    else
-      ep_free(ctx, e->child[i]);
-  }
-  for (size_t i = 0; i < e->n_parent; i++) ep_free(ctx, e->parent[i]);
+  size_t n_x = b->tree.root->spec.n_x, n = e->n_child;
+  for (size_t i = 0; i < n && st == EP_OK && !*is_sat; i++)
+    if (e->has_candidate[i]) st = try_witness(b, e->corner + i * n_x, is_sat);
+  st = ep_step_take(e, &b->queue, b->serial, st);
+  b->serial += n;
   b->stats->domains += e->n_bounded;
   b->stats->certified += e->n_certified;
   b->n_stuck += e->n_stuck;
-  e->n_child = e->n_parent = 0;
   e->n_bounded = e->n_certified = e->n_stuck = 0;
   return st;
 }

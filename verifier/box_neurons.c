@@ -74,15 +74,10 @@ static ep_status search(const ep_tree *t, ep_queue *q, ep_box_try *out, ep_scrat
     while (st == EP_OK && q->n && e->n_parent < ep_tree_batch(t)) e->parent[e->n_parent++] = ep_queue_pop(q);
     if (st == EP_OK) st = ep_step_run(e, s);
     for (size_t i = 0; i < e->n_child; i++) {
-      e->child[i]->serial = n + i;
       for (size_t j = 0; e->has_candidate[i] && j < n_x; j++) out->corner[j] = e->corner[i * n_x + j];
       out->has_candidate |= e->has_candidate[i];
-      if (st == EP_OK)
-        st = ep_queue_push(t->ctx, q, e->child[i]);
-      else
-        ep_free(t->ctx, e->child[i]);
     }
-    for (size_t i = 0; i < e->n_parent; i++) ep_free(t->ctx, e->parent[i]);
+    st = ep_step_take(e, q, n, st);
     n += e->n_bounded;
     n_stuck += e->n_stuck;
     ep_scratch_restore(s, m);

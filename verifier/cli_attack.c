@@ -8,21 +8,18 @@
 #include <sys/stat.h>
 
 #include "kernels/log.h"
-#include "models/data.h"
 #include "models/eval.h"
-#include "models/onnx.h"
 #include "verifier/adversary.h"
+#include "verifier/cli_data.h"
 #include "verifier/picture.h"
 #include "verifier/watch.h"
 
 typedef struct job {
   ep_cli *cli;
-  ep_graph *g;
-  ep_data data;
+  ep_cli_samples in;
   ep_pool *pool;
   const ep_attack_kind *kind;
   ep_adversary_opt opt;
-  size_t first, n;
   float *adv;
   ep_adversary_result *result;
   double seconds;
@@ -57,38 +54,27 @@ static ep_status load(job *j) {
     return EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cfg->out, strerror(errno));
   if (strcmp(cli->cfg.semantics, "real") != 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--semantics: attacks on data sets know real semantics only");
-  EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &j->g));
-  EP_TRY(ep_data_load(cli->ctx, cfg->data, cfg->labels, strcmp(cfg->part, "train") ? EP_DATA_TEST : EP_DATA_TRAIN,
-                      &j->data));
-  if (j->data.n_in != j->g->val[j->g->input].n || j->data.n_class > j->g->val[j->g->output].n)
-    return EP_FAIL(cli->ctx, EP_E_SHAPE, "data of %zu values and %u classes, a network of %u inputs and %u outputs",
-                   j->data.n_in, j->data.n_class, j->g->val[j->g->input].n, j->g->val[j->g->output].n);
-  if (j->g->val[j->g->output].n < 2) return EP_FAIL(cli->ctx, EP_E_SHAPE, "a classifier needs at least two outputs");
-  j->first = (size_t)cfg->first;
-  if (j->first >= j->data.n)
-    return EP_FAIL(cli->ctx, EP_E_OPTION, "--first %zu: there are %zu samples", j->first, j->data.n);
-  j->n = j->data.n - j->first;
-  if (cfg->count > 0 && (size_t)cfg->count < j->n) j->n = (size_t)cfg->count;
-  j->adv = ep_alloc(cli->ctx, j->n * j->data.n_in * sizeof *j->adv);
-  j->result = ep_calloc(cli->ctx, j->n, sizeof *j->result);
+  EP_TRY(ep_cli_data_load(cli, &j->in));
+  j->adv = ep_alloc(cli->ctx, j->in.n * j->in.data.n_in * sizeof *j->adv);
+  j->result = ep_calloc(cli->ctx, j->in.n, sizeof *j->result);
   if (!j->adv || !j->result) return EP_E_NOMEM;
   return ep_pool_create(cli->ctx, (unsigned)cfg->threads, &j->pool);
 }
 
-/* In pieces, so that what is done counts when a signal comes; j->n is what was attacked. */
+/* In pieces, so that what is done counts when a signal comes; j->in.n is what was attacked. */
 static ep_status attack_all(job *j) {
   enum { PIECE = 64 };
   double start = ep_time_s();
-  size_t n_in = j->data.n_in;
-  for (size_t i = 0, n; i < j->n; i += n) {
-    n = j->n - i < PIECE ? j->n - i : PIECE;
+  size_t n_in = j->in.data.n_in;
+  for (size_t i = 0, n; i < j->in.n; i += n) {
+    n = j->in.n - i < PIECE ? j->in.n - i : PIECE;
     ep_adversary_opt o = j->opt;
     o.seed += i; /* streams of pieces differ */
-    ep_status st = ep_adversary_run(j->kind, j->g, &o, n, j->data.x + (j->first + i) * n_in,
-                                    j->data.label + j->first + i, j->pool, j->adv + i * n_in, j->result + i);
+    ep_status st = ep_adversary_run(j->kind, j->in.g, &o, n, j->in.data.x + (j->in.first + i) * n_in,
+                                    j->in.data.label + j->in.first + i, j->pool, j->adv + i * n_in, j->result + i);
     if (st == EP_E_STOPPED && i) {
-      ep_log(j->cli->ctx, 1, "interrupted: these are the first %zu of %zu samples", i, j->n);
-      j->n = i;
+      ep_log(j->cli->ctx, 1, "interrupted: these are the first %zu of %zu samples", i, j->in.n);
+      j->in.n = i;
     } else {
       EP_TRY(st);
     }
@@ -118,11 +104,11 @@ typedef struct summary {
 } summary;
 
 static ep_status summarise(const job *j, summary *s) {
-  double *l2 = ep_alloc(j->cli->ctx, (2 * j->n + 1) * sizeof *l2);
+  double *l2 = ep_alloc(j->cli->ctx, (2 * j->in.n + 1) * sizeof *l2);
   if (!l2) return EP_E_NOMEM;
-  double *linf = l2 + j->n;
+  double *linf = l2 + j->in.n;
   *s = (summary){0};
-  for (size_t i = 0; i < j->n; i++) {
+  for (size_t i = 0; i < j->in.n; i++) {
     const ep_adversary_result *r = &j->result[i];
     s->n_right += !r->is_wrong;
     s->gradients += (double)r->n_grad;
@@ -150,17 +136,17 @@ static ep_status summarise(const job *j, summary *s) {
 static ep_status tell(const job *j) {
   summary s;
   EP_TRY(summarise(j, &s));
-  double right = s.n_right ? (double)s.n_right : 1, n = (double)j->n;
+  double right = s.n_right ? (double)s.n_right : 1, n = (double)j->in.n;
   if (!strcmp(j->cli->cfg.format, "json")) {
     printf("{\"network_sha256\": \"%s\", \"attack\": \"%s\", \"norm\": \"%s\", \"samples\": %zu, \"right\": %zu, "
            "\"found\": %zu, \"mean_l0\": %.9g, \"mean_l1\": %.9g, \"mean_l2\": %.9g, \"mean_linf\": %.9g, "
            "\"rho_l2\": %.9g, \"rho_linf\": %.9g, \"mean_gradients\": %.9g, \"seconds\": %.3f}\n",
-           j->g->sha256, j->kind->name, j->cli->cfg.norm, j->n, s.n_right, s.n_found, s.l0, s.l1, s.l2, s.linf, s.rho2,
-           s.rho_inf, s.gradients, j->seconds);
+           j->in.g->sha256, j->kind->name, j->cli->cfg.norm, j->in.n, s.n_right, s.n_found, s.l0, s.l1, s.l2, s.linf,
+           s.rho2, s.rho_inf, s.gradients, j->seconds);
     return EP_OK;
   }
-  printf("attack: %s, norm %s\nsamples: %zu, classified rightly %zu (%.2f %%)\n", j->kind->name, j->cli->cfg.norm, j->n,
-         s.n_right, 100 * (double)s.n_right / n);
+  printf("attack: %s, norm %s\nsamples: %zu, classified rightly %zu (%.2f %%)\n", j->kind->name, j->cli->cfg.norm,
+         j->in.n, s.n_right, 100 * (double)s.n_right / n);
   printf("found: %zu (%.2f %% of those), accuracy under attack %.2f %%\n", s.n_found, 100 * (double)s.n_found / right,
          100 * (double)(s.n_right - s.n_found) / n);
   if (s.n_found) {
@@ -178,10 +164,11 @@ static ep_status write_records(const job *j) {
   FILE *f = path ? fopen(path, "wb") : NULL;
   if (!path) return EP_OK;
   bool is_ok = f && fprintf(f, "index,label,predicted,found,fooled,l0,l1,l2,linf,gradients\n") > 0;
-  for (size_t i = 0; i < j->n && is_ok; i++) {
+  for (size_t i = 0; i < j->in.n && is_ok; i++) {
     const ep_adversary_result *r = &j->result[i];
-    is_ok = fprintf(f, "%zu,%u,%u,%d,%u,%.0f,%.9g,%.9g,%.9g,%" PRIu64 "\n", j->first + i, j->data.label[j->first + i],
-                    r->predicted, r->is_found, r->fooled, r->l0, r->l1, r->l2, r->linf, r->n_grad) > 0;
+    is_ok = fprintf(f, "%zu,%u,%u,%d,%u,%.0f,%.9g,%.9g,%.9g,%" PRIu64 "\n", j->in.first + i,
+                    j->in.data.label[j->in.first + i], r->predicted, r->is_found, r->fooled, r->l0, r->l1, r->l2,
+                    r->linf, r->n_grad) > 0;
   }
   if (f) is_ok = fclose(f) == 0 && is_ok;
   return is_ok ? EP_OK : EP_FAIL(j->cli->ctx, EP_E_IO, "%s: %s", path, strerror(errno));
@@ -199,24 +186,24 @@ static ep_status one_picture(const job *j, size_t i, ep_picture *out) {
   ep_scratch *s = ep_pool_scratch(j->pool);
   ep_scratch_mark m = ep_scratch_save(s);
   const ep_adversary_result *r = &j->result[i];
-  size_t at = j->first + i, n = j->data.n_in;
-  uint32_t n_y = j->g->val[j->g->output].n;
-  const float *x = j->data.x + at * n, *adv = j->adv + i * n;
+  size_t at = j->in.first + i, n = j->in.data.n_in;
+  uint32_t n_y = j->in.g->val[j->in.g->output].n;
+  const float *x = j->in.data.x + at * n, *adv = j->adv + i * n;
   ep_trace_f32 t[2];
-  EP_TRY(ep_eval_f32(j->g, 1, x, s, &t[0]));
-  EP_TRY(ep_eval_f32(j->g, 1, adv, s, &t[1]));
-  const float *y = t[0].v[j->g->output], *z = t[1].v[j->g->output];
-  ep_picture_case c = {.c = j->data.c,
-                       .h = j->data.h,
-                       .w = j->data.w,
+  EP_TRY(ep_eval_f32(j->in.g, 1, x, s, &t[0]));
+  EP_TRY(ep_eval_f32(j->in.g, 1, adv, s, &t[1]));
+  const float *y = t[0].v[j->in.g->output], *z = t[1].v[j->in.g->output];
+  ep_picture_case c = {.c = j->in.data.c,
+                       .h = j->in.data.h,
+                       .w = j->in.data.w,
                        .x = x,
                        .adv = adv,
-                       .label = j->data.label[at],
+                       .label = j->in.data.label[at],
                        .predicted = r->predicted,
                        .fooled = r->fooled,
                        .confidence = confidence(y, n_y, r->predicted),
                        .fooled_confidence = confidence(z, n_y, r->fooled),
-                       .margin = (double)z[j->data.label[at]] - (double)z[r->fooled],
+                       .margin = (double)z[j->in.data.label[at]] - (double)z[r->fooled],
                        .epsilon = j->cli->cfg.epsilon};
   ep_scratch_restore(s, m);
   return ep_picture_triptych(j->cli->ctx, &c, out);
@@ -227,15 +214,15 @@ static ep_status draw(const job *j) {
   size_t most = (size_t)cfg->pictures, n = 0;
   char path[4096];
   if (!cfg->out) return EP_OK;
-  if (j->data.c != 1 && j->data.c != 3)
-    return EP_FAIL(j->cli->ctx, EP_E_UNSUPPORTED, "pictures of %u channels", j->data.c);
-  ep_picture *p = ep_calloc(j->cli->ctx, most < j->n ? most : j->n, sizeof *p), sheet = {0};
+  if (j->in.data.c != 1 && j->in.data.c != 3)
+    return EP_FAIL(j->cli->ctx, EP_E_UNSUPPORTED, "pictures of %u channels", j->in.data.c);
+  ep_picture *p = ep_calloc(j->cli->ctx, most < j->in.n ? most : j->in.n, sizeof *p), sheet = {0};
   if (!p) return EP_E_NOMEM;
   ep_status st = EP_OK;
-  for (size_t i = 0; i < j->n && n < most && st == EP_OK; i++) {
+  for (size_t i = 0; i < j->in.n && n < most && st == EP_OK; i++) {
     if (!j->result[i].is_found) continue;
     st = one_picture(j, i, &p[n]);
-    snprintf(path, sizeof path, "%.4000s/%s_%zu.png", cfg->out, j->kind->name, j->first + i);
+    snprintf(path, sizeof path, "%.4000s/%s_%zu.png", cfg->out, j->kind->name, j->in.first + i);
     if (st == EP_OK) st = ep_picture_write(&p[n++], path);
   }
   snprintf(path, sizeof path, "%.4000s/%s_sheet.png", cfg->out, j->kind->name);
@@ -264,7 +251,7 @@ done:
   ep_free(cli->ctx, j.adv);
   ep_free(cli->ctx, j.result);
   ep_pool_destroy(j.pool);
-  ep_graph_destroy(j.g);
-  ep_data_clear(&j.data);
+  ep_graph_destroy(j.in.g);
+  ep_data_clear(&j.in.data);
   return st;
 }

@@ -69,17 +69,10 @@ static ep_status try_corner(const dive *d, const float *corner, ep_scratch *s) {
 }
 
 static ep_status collect(const dive *d, ep_step *e, ep_queue *q, ep_status st, ep_scratch *s) {
-  ep_ctx *ctx = e->tree->ctx;
   size_t n_x = e->tree->root->spec.n_x;
-  for (size_t i = 0; i < e->n_child; i++) {
-    if (st == EP_OK && e->has_candidate[i]) st = try_corner(d, e->corner + i * n_x, s);
-    e->child[i]->serial = i;
-    if (st == EP_OK)
-      st = ep_queue_push(ctx, q, e->child[i]);
-    else
-      ep_free(ctx, e->child[i]);
-  }
-  for (size_t i = 0; i < e->n_parent; i++) ep_free(ctx, e->parent[i]);
+  for (size_t i = 0; i < e->n_child && st == EP_OK; i++)
+    if (e->has_candidate[i]) st = try_corner(d, e->corner + i * n_x, s);
+  st = ep_step_take(e, q, 0, st);
   atomic_fetch_add(&d->v->domains, e->n_bounded);
   atomic_fetch_add(&d->v->certified, e->n_certified);
   atomic_fetch_add(&d->v->stuck, e->n_stuck);

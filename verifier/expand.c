@@ -611,3 +611,17 @@ done:
   ep_scratch_restore(s, m);
   return st;
 }
+
+ep_status ep_step_take(ep_step *e, ep_queue *q, uint64_t serial, ep_status st) {
+  ep_ctx *ctx = e->tree->ctx;
+  for (size_t i = 0; i < e->n_child; i++) {
+    e->child[i]->serial = serial + i;
+    if (st == EP_OK)
+      st = ep_queue_push(ctx, q, e->child[i]);
+    else
+      ep_free(ctx, e->child[i]);
+  }
+  for (size_t i = 0; i < e->n_parent; i++) ep_free(ctx, e->parent[i]);
+  e->n_child = e->n_parent = 0;
+  return st;
+}

@@ -58,5 +58,8 @@ ep_status ep_tree_phases(const ep_tree *t, size_t n, ep_domain *const *d, ep_pha
 
 ep_status ep_step_init(ep_step *e, const ep_tree *t, ep_scratch *s);
 ep_status ep_step_run(ep_step *e, ep_scratch *s);
+/* Moves the children to the queue, numbered from `serial`, and frees the parents. After a failure `st` frees both and
+ * returns it. */
+ep_status ep_step_take(ep_step *e, ep_queue *q, uint64_t serial, ep_status st);
 
 #endif
