@@ -39,6 +39,7 @@ static bool is_piecewise_linear(const ep_univar *u) {
 }
 
 ep_status ep_network_check(ep_ctx *ctx, const ep_graph *g) {
+  if (g->is_float32) return EP_FAIL(ctx, EP_E_UNSUPPORTED, "float32 semantics: solvers get the real function only");
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
     bool is_known = nd->low.cls == EP_AFFINE || (nd->low.cls == EP_UNIVAR && is_piecewise_linear(&nd->low.is.univar)) ||

@@ -21,7 +21,8 @@ typedef struct ep_network {
   uint32_t n_unstable, n_pool; /* disjunctions of UNIVAR nodes and of MaxPool nodes */
 } ep_network;
 
-/* Is there an exact encoding of every node? EP_E_UNSUPPORTED with one line naming the first node without. */
+/* Is there an exact encoding of every node, and is the graph one of real semantics? EP_E_UNSUPPORTED with one line
+ * naming the first node without. */
 ep_status ep_network_check(ep_ctx *ctx, const ep_graph *g);
 typedef struct ep_network_opt {
   uint32_t n_node; /* only the first nodes of the graph, 0 = all; values behind them have term NULL */

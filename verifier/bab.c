@@ -6,7 +6,8 @@
 
 /* Domains after which a search that applies is divided instead of continued. */
 enum { DIVIDE_AFTER = 256 };
-enum { STEPS = 4 }; /* of one round; fixed, so that the search does not depend on the number of threads */
+enum { STEPS = 4 };       /* of one round; fixed, so that the search does not depend on the number of threads */
+enum { FULL_ROUND = 32 }; /* children that fill one */
 
 /* One polytope's search. */
 typedef struct search {
@@ -16,6 +17,7 @@ typedef struct search {
   ep_bab_stats *stats;
   ep_step *step; /* [STEPS] */
   ep_queue queue;
+  ep_leaves leaves;                    /* the stuck ones */
   uint64_t serial, n_stuck, divide_at; /* domains, 0 = never */
   size_t max_parents;                  /* of one step: so many that coefficients stay near the cache */
 } search;
@@ -51,11 +53,21 @@ static ep_status collect(search *b, ep_step *e, ep_status st, bool *is_sat) {
   return st;
 }
 
+/* Neurons to decide at once: more than one while the queue is too short to fill a round's steps. */
+static uint32_t ways(const search *b) {
+  uint32_t n = 1;
+  while (n < EP_MAX_WAYS && b->queue.n << (n + 1) <= FULL_ROUND) n++;
+  return n;
+}
+
 static ep_status round_of_steps(search *b, bool *is_sat) {
   size_t per = (b->queue.n + STEPS - 1) / STEPS, n = 0;
+  uint32_t n_way = ways(b);
   per = per > b->max_parents ? b->max_parents : per;
-  for (; n < STEPS && b->queue.n; n++)
+  for (; n < STEPS && b->queue.n; n++) {
+    b->step[n].n_way = n_way;
     while (b->step[n].n_parent < per && b->queue.n) b->step[n].parent[b->step[n].n_parent++] = ep_queue_pop(&b->queue);
+  }
   ep_status st = ep_pool_run(b->run->pool, n, run_step, b);
   for (size_t i = 0; i < n; i++) st = collect(b, &b->step[i], st, is_sat);
   return st;
@@ -113,29 +125,48 @@ static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_s
   return EP_OK;
 }
 
+/* What the bounds left open although nothing is left to decide. Linear programs know the real function only, and
+ * certificates have no record of them. */
+static ep_status settle_leaves(search *b, ep_root *root, uint32_t poly, ep_leaves_stats *stats, bool *is_sat) {
+  EP_TRY(ep_leaves_settle(&b->leaves, root, poly, b->opt->deadline_s, stats, is_sat));
+  ep_log(b->run->ctx, 2, "leaves: polytope %u: %llu of %llu closed by linear programs%s", poly,
+         (unsigned long long)stats->closed, (unsigned long long)(stats->closed + stats->open),
+         *is_sat ? ", one is a counterexample" : "");
+  b->n_stuck = stats->open;
+  return EP_OK;
+}
+
 static ep_status search_polytope(ep_root *root, uint32_t poly, const ep_bab_opt *opt, ep_bab_stats *stats, bool *is_sat,
                                  bool *is_out) {
   ep_scratch own;
   ep_scratch_init(&own, root->run->ctx);
   search b = {.run = root->run, .opt = opt, .stats = stats};
+  ep_leaves_stats leaves = {0};
+  ep_leaves_init(&b.leaves, root);
   ep_proof *proof = root->plan->proof;
   ep_status st;
   EP_GOTO(search_init(&b, root, poly, &own));
   if (!b.tree.n_row) goto done;
   if (proof) EP_GOTO(ep_proof_begin_poly(proof, poly, b.tree.net->n_u, b.tree.net->u));
   b.tree.proof = proof ? proof->step : NULL;
+  b.tree.leaves = proof || root->run->g->is_float32 ? NULL : &b.leaves;
   EP_GOTO(push_root(&b));
   EP_GOTO(explore(&b, is_sat, is_out));
+  if (!*is_sat && !*is_out && !b.queue.n && b.leaves.n) EP_GOTO(settle_leaves(&b, root, poly, &leaves, is_sat));
   /* Every domain of the tree was closed by a certified bound and the tree covers the box. */
   if (!*is_sat && !*is_out && !b.queue.n && !b.n_stuck) {
     if (proof) EP_GOTO(ep_proof_commit(proof));
-    ep_run_mark_proved(root->run, root->box, poly);
+    if (leaves.by_solver)
+      ep_run_mark_refuted_by_solver(root->run, root->box, poly);
+    else
+      ep_run_mark_proved(root->run, root->box, poly);
   }
 done:
   if (proof) ep_proof_abort(proof);
   stats->open += b.queue.n;
   stats->stuck += b.n_stuck;
   ep_queue_clear(root->run->ctx, &b.queue);
+  ep_leaves_clear(&b.leaves);
   ep_scratch_clear(&own);
   return st;
 }

@@ -129,6 +129,7 @@ static ep_status descend(const dive *d, const ep_tree *t, ep_domain *domain, ep_
   below.rule = t->rule;
   below.ascent = t->ascent;
   below.proof = block;
+  below.leaves = t->leaves;
   st = ep_queue_push(ctx, &q, own.domain);
   own.domain = NULL;
   if (st != EP_OK) goto done;

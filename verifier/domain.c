@@ -10,7 +10,7 @@ ep_domain *ep_domain_create(ep_ctx *ctx, size_t n_row, size_t n_u, uint32_t n_de
   d->serial = 0;
   d->seed = 0;
   d->n_dec = n_dec;
-  d->branch = UINT32_MAX;
+  d->n_branch = 0;
   d->dec = (uint32_t *)(d + 1);
   d->beta = (float *)(d->dec + n_dec);
   d->slope = (uint8_t *)(d->beta + n_row * n_dec);

@@ -5,15 +5,17 @@
 
 #include "kernels/status.h"
 
+enum { EP_MAX_WAYS = 4 }; /* neurons that one step may decide at once */
+
 typedef struct ep_domain {
   double margin;   /* estimated margin of its best row: the queue's key */
   uint64_t serial; /* ties in order of creation */
   uint32_t seed;   /* first row's seed; the others follow */
   uint32_t n_dec;
-  uint32_t branch; /* unstable neuron to decide next, UINT32_MAX = none yet */
-  uint32_t *dec;   /* [n_dec] unstable neuron * 2 + is_active, ascending */
-  float *beta;     /* [n_row x n_dec] */
-  uint8_t *slope;  /* [n_row x n_u] in 1/255 */
+  uint32_t n_branch, branch[EP_MAX_WAYS]; /* unstable neurons to decide next, best first; none yet: n_branch = 0 */
+  uint32_t *dec;                          /* [n_dec] unstable neuron * 2 + is_active, ascending */
+  float *beta;                            /* [n_row x n_dec] */
+  uint8_t *slope;                         /* [n_row x n_u] in 1/255 */
 } ep_domain;
 
 /* Uninitialised but for its arrays; NULL when memory runs out (recorded in `ctx`). Freed with ep_free. */

@@ -16,7 +16,7 @@ typedef struct batch {
   const ep_tree *t;
   size_t n; /* children */
   const ep_domain **from;
-  uint32_t *extra; /* [n] one more decision (unstable neuron * 2 + is_active), UINT32_MAX = none */
+  uint32_t *n_extra, *extra; /* [n], [n x EP_MAX_WAYS] more decisions (unstable neuron * 2 + is_active), ascending */
   ep_phases phases;
   ep_ascent ascent;
   size_t *best_row; /* [n] row with the largest margin */
@@ -25,7 +25,26 @@ typedef struct batch {
   ep_domain **open; /* [n] stored children, NULL = closed or stuck */
 } batch;
 
-static uint32_t n_dec_of(const batch *b, size_t i) { return b->from[i]->n_dec + (b->extra[i] != UINT32_MAX); }
+static uint32_t n_dec_of(const batch *b, size_t i) { return b->from[i]->n_dec + b->n_extra[i]; }
+
+/* Room for `cap` children. */
+static ep_status batch_reserve(batch *b, size_t cap, ep_scratch *s) {
+  b->from = EP_SCRATCH(s, const ep_domain *, cap + 1);
+  b->n_extra = EP_SCRATCH(s, uint32_t, cap + 1);
+  b->extra = EP_SCRATCH(s, uint32_t, cap * EP_MAX_WAYS + 1);
+  b->best_row = EP_SCRATCH(s, size_t, cap + 1);
+  b->margin = EP_SCRATCH(s, double, cap + 1);
+  b->is_closed = EP_SCRATCH(s, bool, cap + 1);
+  b->open = EP_SCRATCH(s, ep_domain *, cap + 1);
+  return b->from && b->n_extra && b->extra && b->best_row && b->margin && b->is_closed && b->open ? EP_OK : EP_E_NOMEM;
+}
+
+static void batch_add(batch *b, const ep_domain *from, uint32_t n_extra, const uint32_t *extra) {
+  b->from[b->n] = from;
+  b->n_extra[b->n] = n_extra;
+  for (uint32_t k = 0; k < n_extra; k++) b->extra[b->n * EP_MAX_WAYS + k] = extra[k];
+  b->n++;
+}
 
 /* ---- what all steps share ---- */
 
@@ -82,29 +101,24 @@ ep_status ep_tree_init_polytope(ep_tree *t, const ep_root *root, uint32_t poly, 
 ep_status ep_step_init(ep_step *e, const ep_tree *t, ep_scratch *s) {
   memset(e, 0, sizeof *e);
   e->tree = t;
-  e->has_candidate = EP_SCRATCH(s, bool, 2 * EP_MAX_PARENTS);
-  if (t->root) e->corner = EP_SCRATCH(s, float, 2 * EP_MAX_PARENTS * (size_t)t->root->spec.n_x + 1);
+  e->n_way = 1;
+  e->has_candidate = EP_SCRATCH(s, bool, EP_MAX_CHILDREN);
+  if (t->root) e->corner = EP_SCRATCH(s, float, EP_MAX_CHILDREN *(size_t)t->root->spec.n_x + 1);
   return e->has_candidate && (e->corner || !t->root) ? EP_OK : EP_E_NOMEM;
 }
 
 /* ---- the rows of a batch ---- */
 
-/* Decisions of child i, ascending: the parent's with one more put in its place. Returns where it went. */
-static uint32_t merge_decisions(const batch *b, size_t i, uint32_t *dec) {
+/* Decisions of child i, ascending: the parent's with those added put in their places. was[k] is the place of decision
+ * k among the parent's, UINT32_MAX = added; `was` may be NULL. */
+static void merge_decisions(const batch *b, size_t i, uint32_t *dec, uint32_t *was) {
   const ep_domain *d = b->from[i];
-  uint32_t n = 0, place = UINT32_MAX;
-  for (uint32_t k = 0; k < d->n_dec; k++) {
-    if (place == UINT32_MAX && b->extra[i] < d->dec[k]) {
-      place = n;
-      dec[n++] = b->extra[i];
-    }
-    dec[n++] = d->dec[k];
+  const uint32_t *extra = b->extra + i * EP_MAX_WAYS;
+  for (uint32_t k = 0, o = 0, x = 0; k < d->n_dec + b->n_extra[i]; k++) {
+    bool is_added = o == d->n_dec || (x < b->n_extra[i] && extra[x] < d->dec[o]);
+    if (was) was[k] = is_added ? UINT32_MAX : o;
+    dec[k] = is_added ? extra[x++] : d->dec[o++];
   }
-  if (place == UINT32_MAX && b->extra[i] != UINT32_MAX) {
-    place = n;
-    dec[n] = b->extra[i];
-  }
-  return place;
 }
 
 static void row_phases(const batch *b, const uint32_t *dec, uint32_t n_dec, uint32_t first, uint32_t *ptr, uint32_t *at,
@@ -133,13 +147,15 @@ static ep_status batch_phases(batch *b, ep_scratch *s) {
   uint32_t *ptr = EP_SCRATCH(s, uint32_t, b->n * t->n_row * stride + 1), *at = EP_SCRATCH(s, uint32_t, n + 1);
   uint8_t *is_active = EP_SCRATCH(s, uint8_t, n + 1);
   float *beta = EP_SCRATCH(s, float, n + 1);
-  uint32_t *dec = EP_SCRATCH(s, uint32_t, max_dec + 1), first = 0;
+  uint32_t *dec = EP_SCRATCH(s, uint32_t, 2 * max_dec + 1), *was = dec ? dec + max_dec : NULL, first = 0;
   if (!ptr || !at || !is_active || !beta || !dec) return EP_E_NOMEM;
   for (size_t i = 0; i < b->n; i++) {
-    uint32_t n_old = b->from[i]->n_dec, n_dec = n_dec_of(b, i), place = merge_decisions(b, i, dec);
+    uint32_t n_old = b->from[i]->n_dec, n_dec = n_dec_of(b, i);
+    merge_decisions(b, i, dec, was);
     for (uint32_t j = 0; j < t->n_row; j++, first += n_dec) {
       row_phases(b, dec, n_dec, first, ptr + (i * t->n_row + j) * stride, at, is_active);
-      for (uint32_t k = 0, o = 0; k < n_dec; k++) beta[first + k] = k == place ? 0 : b->from[i]->beta[j * n_old + o++];
+      for (uint32_t k = 0; k < n_dec; k++)
+        beta[first + k] = was[k] == UINT32_MAX ? 0 : b->from[i]->beta[j * n_old + was[k]];
     }
   }
   ptr[b->n * t->n_row * stride] = first;
@@ -212,14 +228,9 @@ size_t ep_phases_decisions(const ep_snet *net, const ep_phases *p, size_t n, con
 }
 
 ep_status ep_tree_phases(const ep_tree *t, size_t n, ep_domain *const *d, ep_phases *out, ep_scratch *s) {
-  batch b = {.t = t, .n = n};
-  b.from = EP_SCRATCH(s, const ep_domain *, n + 1);
-  b.extra = EP_SCRATCH(s, uint32_t, n + 1);
-  if (!b.from || !b.extra) return EP_E_NOMEM;
-  for (size_t i = 0; i < n; i++) {
-    b.from[i] = d[i];
-    b.extra[i] = UINT32_MAX;
-  }
+  batch b = {.t = t};
+  EP_TRY(batch_reserve(&b, n, s));
+  for (size_t i = 0; i < n; i++) batch_add(&b, d[i], 0, NULL);
   EP_TRY(batch_phases(&b, s));
   *out = b.phases;
   return EP_OK;
@@ -238,7 +249,7 @@ static ep_status record_leaf(const batch *b, size_t i, size_t row, ep_scratch *s
   leaf.dec = EP_SCRATCH(s, uint32_t, n_dec + 1);
   leaf.slope = EP_SCRATCH(s, uint8_t, n_u + 1);
   if (!leaf.dec || !leaf.slope) return EP_E_NOMEM;
-  merge_decisions(b, i, leaf.dec);
+  merge_decisions(b, i, leaf.dec, NULL);
   leaf.beta = (float *)b->phases.beta + b->phases.ptr[row * (b->t->net->n_layer + 1)];
   for (uint32_t k = 0; k < n_u; k++) leaf.slope[k] = ep_slope_pack(b->ascent.alpha[row][k]);
   return ep_proof_block_add(b->t->proof, &leaf, NULL, 0);
@@ -285,14 +296,6 @@ done:
   return st;
 }
 
-static ep_status batch_init(batch *b, ep_scratch *s) {
-  b->best_row = EP_SCRATCH(s, size_t, b->n + 1);
-  b->margin = EP_SCRATCH(s, double, b->n + 1);
-  b->is_closed = EP_SCRATCH(s, bool, b->n + 1);
-  b->open = EP_SCRATCH(s, ep_domain *, b->n + 1);
-  return b->best_row && b->margin && b->is_closed && b->open ? EP_OK : EP_E_NOMEM;
-}
-
 /* Nothing is left to decide: what remains is a linear programme. */
 static bool is_leaf(const batch *b, size_t i) { return b->t->root && n_dec_of(b, i) >= b->t->net->n_u; }
 
@@ -305,18 +308,14 @@ static ep_status finish_leaves(batch *b, ep_scratch *s) {
   batch l = {.t = b->t};
   size_t *at = EP_SCRATCH(s, size_t, b->n + 1);
   ep_status st = EP_E_NOMEM;
-  l.from = EP_SCRATCH(s, const ep_domain *, b->n + 1);
-  l.extra = EP_SCRATCH(s, uint32_t, b->n + 1);
-  if (!at || !l.from || !l.extra) goto done;
+  if (!at) goto done;
+  EP_GOTO(batch_reserve(&l, b->n, s));
   for (size_t i = 0; i < b->n; i++) {
     if (b->is_closed[i] || !is_leaf(b, i)) continue;
     at[l.n] = i;
-    l.from[l.n] = b->from[i];
-    l.extra[l.n++] = b->extra[i];
+    batch_add(&l, b->from[i], b->n_extra[i], b->extra + i * EP_MAX_WAYS);
   }
-  st = EP_OK;
   if (!l.n) goto done;
-  EP_GOTO(batch_init(&l, s));
   EP_GOTO(batch_ascent(&l, &opt, s));
   find_best_rows(&l);
   EP_GOTO(certify(&l, s));
@@ -336,7 +335,7 @@ static ep_domain *store(const batch *b, size_t i) {
   if (!d) return NULL;
   d->margin = b->margin[i];
   d->seed = b->from[i]->seed;
-  merge_decisions(b, i, d->dec);
+  merge_decisions(b, i, d->dec, NULL);
   for (uint32_t j = 0; j < t->n_row; j++) {
     size_t r = i * t->n_row + j;
     const float *a = b->ascent.alpha[r];
@@ -347,7 +346,17 @@ static ep_domain *store(const batch *b, size_t i) {
   return d;
 }
 
-static ep_status keep_open(ep_step *e, batch *b) {
+static ep_status keep_leaf(const batch *b, size_t i, ep_scratch *s) {
+  ep_scratch_mark m = ep_scratch_save(s);
+  uint32_t n_dec = n_dec_of(b, i), *dec = EP_SCRATCH(s, uint32_t, n_dec + 1u);
+  if (!dec) return EP_E_NOMEM;
+  merge_decisions(b, i, dec, NULL);
+  ep_status st = ep_leaves_add(b->t->leaves, b->t->root, n_dec, dec);
+  ep_scratch_restore(s, m);
+  return st;
+}
+
+static ep_status keep_open(ep_step *e, batch *b, ep_scratch *s) {
   for (size_t i = 0; i < b->n; i++) {
     b->open[i] = NULL;
     e->n_bounded++;
@@ -355,6 +364,7 @@ static ep_status keep_open(ep_step *e, batch *b) {
     if (b->is_closed[i]) continue;
     if (is_leaf(b, i)) {
       e->n_stuck++;
+      if (b->t->leaves) EP_TRY(keep_leaf(b, i, s));
       continue;
     }
     b->open[i] = store(b, i);
@@ -543,21 +553,33 @@ static void sort_candidates(const ep_tree *t, size_t n, const candidate *in, can
   assert(k == n);
 }
 
-/* Filtered smart branching: the candidate whose children do best together. */
+/* Takes neuron u into the domain's list of the best. top[k] is what branch[k] scores. */
+static void rank(ep_domain *d, double *top, uint32_t u, double score) {
+  uint32_t k = d->n_branch;
+  if (k == EP_MAX_WAYS && !(score > top[--k])) return;
+  if (d->n_branch < EP_MAX_WAYS) d->n_branch++;
+  for (; k > 0 && score > top[k - 1]; k--) {
+    top[k] = top[k - 1];
+    d->branch[k] = d->branch[k - 1];
+  }
+  top[k] = score;
+  d->branch[k] = u;
+}
+
+/* Filtered smart branching: the candidates whose children do best together. */
 static ep_status choose(const batch *b, const size_t *place, ep_scratch *s) {
   const ep_tree *t = b->t;
   size_t n = 0, n_u = t->net->n_u;
   float *coef = EP_SCRATCH(s, float, 2 * n_u + 1);
   candidate *all = EP_SCRATCH(s, candidate, 2 * b->n * MAX_CANDIDATES + 1);
-  double *margin = EP_SCRATCH(s, double, 2 * PROBE_ROWS), *top = EP_SCRATCH(s, double, b->n + 1);
+  double *margin = EP_SCRATCH(s, double, 2 * PROBE_ROWS), *top = EP_SCRATCH(s, double, b->n *EP_MAX_WAYS + 1);
   if (!coef || !all || !margin || !top) return EP_E_NOMEM;
   candidate *c = all + b->n * MAX_CANDIDATES;
   for (size_t i = 0; i < b->n; i++) {
     uint32_t cand[MAX_CANDIDATES + 1];
     if (!b->open[i] || (!t->root && place[i] == SIZE_MAX)) continue;
     size_t n_cand = pick(b, i, place[i], coef, coef + n_u, cand);
-    if (n_cand) b->open[i]->branch = cand[0];
-    top[i] = -INFINITY;
+    if (n_cand == 1) b->open[i]->branch[b->open[i]->n_branch++] = cand[0];
     for (size_t k = 0; k < n_cand && n_cand > 1; k++)
       all[n++] = (candidate){(uint32_t)i, cand[k], t->join[t->net->u[cand[k]].layer]};
   }
@@ -568,9 +590,7 @@ static ep_status choose(const batch *b, const size_t *place, ep_scratch *s) {
     for (size_t i = 0; i < len; i++) {
       /* A child beyond zero is as good as closed: what counts then is the other one. */
       double sum = fmin(margin[2 * i], 1e-6) + fmin(margin[2 * i + 1], 1e-6);
-      if (!(sum > top[c[at + i].child])) continue;
-      top[c[at + i].child] = sum;
-      b->open[c[at + i].child]->branch = c[at + i].u;
+      rank(b->open[c[at + i].child], top + c[at + i].child * EP_MAX_WAYS, c[at + i].u, sum);
     }
   }
   return EP_OK;
@@ -578,19 +598,29 @@ static ep_status choose(const batch *b, const size_t *place, ep_scratch *s) {
 
 /* ---- the step ---- */
 
+/* The neurons that a parent decides, ascending. */
+static uint32_t next_neurons(const ep_domain *d, uint32_t n_way, uint32_t *u) {
+  uint32_t n = d->n_branch < n_way ? d->n_branch : n_way;
+  for (uint32_t i = 0; i < n; i++) {
+    uint32_t k = i;
+    for (; k > 0 && u[k - 1] > d->branch[i]; k--) u[k] = u[k - 1];
+    u[k] = d->branch[i];
+  }
+  return n;
+}
+
+/* Every combination of phases of the neurons that a parent decides is a child: together they cover it. */
 static ep_status list_children(const ep_step *e, batch *b, ep_scratch *s) {
-  b->from = EP_SCRATCH(s, const ep_domain *, 2 * e->n_parent + 1);
-  b->extra = EP_SCRATCH(s, uint32_t, 2 * e->n_parent + 1);
-  if (!b->from || !b->extra) return EP_E_NOMEM;
+  assert(e->n_way >= 1 && e->n_way <= EP_MAX_WAYS && e->n_parent << e->n_way <= EP_MAX_CHILDREN);
+  EP_TRY(batch_reserve(b, e->n_parent << e->n_way, s));
   for (size_t i = 0; i < e->n_parent; i++) {
-    const ep_domain *d = e->parent[i];
-    bool is_split = d->branch != UINT32_MAX;
-    for (uint32_t side = 0; side < (is_split ? 2u : 1u); side++) {
-      b->from[b->n] = d;
-      b->extra[b->n++] = is_split ? d->branch * 2 + side : UINT32_MAX;
+    uint32_t u[EP_MAX_WAYS], extra[EP_MAX_WAYS], n = next_neurons(e->parent[i], e->n_way, u);
+    for (uint32_t phases = 0; phases < 1u << n; phases++) {
+      for (uint32_t k = 0; k < n; k++) extra[k] = u[k] * 2 + (phases >> k & 1u);
+      batch_add(b, e->parent[i], n, extra);
     }
   }
-  return batch_init(b, s);
+  return EP_OK;
 }
 
 ep_status ep_step_run(ep_step *e, ep_scratch *s) {
@@ -603,7 +633,7 @@ ep_status ep_step_run(ep_step *e, ep_scratch *s) {
   find_best_rows(&b);
   EP_GOTO(certify(&b, s));
   EP_GOTO(finish_leaves(&b, s));
-  EP_GOTO(keep_open(e, &b));
+  EP_GOTO(keep_open(e, &b, s));
   EP_GOTO(find_places(&b, s, &place));
   if (e->tree->root) EP_GOTO(try_corners(e, &b, place, s));
   EP_GOTO(choose(&b, place, s));

@@ -5,9 +5,10 @@
 
 #include "verifier/branching.h"
 #include "verifier/domain.h"
+#include "verifier/leaf.h"
 #include "verifier/root.h"
 
-enum { EP_MAX_PARENTS = 128 };
+enum { EP_MAX_PARENTS = 128, EP_MAX_CHILDREN = 2 * EP_MAX_PARENTS };
 
 /* What all steps of one search share, read only. The rows of a domain are seeds d->seed .. d->seed + n_row-1; proving
  * one of them closes it. */
@@ -30,6 +31,7 @@ typedef struct ep_tree {
   uint32_t *row_id;      /* [n_row] rows of the spec behind the seeds */
   float *x_fixed;        /* [spec.n_x] the box's lower corner */
   ep_proof_block *proof; /* where closed domains are recorded; NULL = nowhere */
+  ep_leaves *leaves;     /* where leaves go that no bound closes; NULL = nowhere */
 } ep_tree;
 
 /* A search over `net`; the caller sets seeds, rule and ascent. Memory from `s`. */
@@ -41,13 +43,15 @@ ep_status ep_tree_init_polytope(ep_tree *t, const ep_root *root, uint32_t poly, 
 
 typedef struct ep_step {
   const ep_tree *tree;
+  uint32_t n_way; /* neurons that each parent decides at once: it has up to 2^n_way children; n_parent << n_way must not
+                   * exceed EP_MAX_CHILDREN */
   size_t n_parent;
   ep_domain *parent[EP_MAX_PARENTS]; /* stay the caller's; one without a branch is bounded itself */
   /* Results. Children are the caller's to take over, also after a failure. */
   size_t n_child;
-  ep_domain *child[2 * EP_MAX_PARENTS];
-  bool *has_candidate;                      /* [2*EP_MAX_PARENTS] the child's corner looks like a counterexample: */
-  float *corner;                            /* [2*EP_MAX_PARENTS x n_x] */
+  ep_domain *child[EP_MAX_CHILDREN];
+  bool *has_candidate;                      /* [EP_MAX_CHILDREN] the child's corner looks like a counterexample: */
+  float *corner;                            /* [EP_MAX_CHILDREN x n_x] */
   uint64_t n_bounded, n_certified, n_stuck; /* stuck: open with every neuron decided */
 } ep_step;
 

@@ -267,3 +267,22 @@ ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat) {
   if (o != FOUND) m->lp->pop(m->lp_solver);
   return EP_OK;
 }
+
+ep_status ep_milp_settle(ep_milp *m, const ep_case *c, bool *is_closed, bool *is_sat) {
+  const ep_prob *p = m->goals.net->prob;
+  outcome o = STUCK;
+  uint32_t split;
+  *is_closed = *is_sat = false;
+  for (uint32_t d = 0; d < p->n_disj; d++) m->choice_of[d] = UINT32_MAX;
+  for (uint32_t i = 0; i < c->n; i++) m->choice_of[c->disj[i]] = c->choice[i];
+  EP_TRY(m->lp->push(m->lp_solver));
+  ep_status st = m->lp->goal(m->lp_solver, c->goal, 0);
+  for (uint32_t i = 0; i < c->n && st == EP_OK; i++) st = m->lp->choose(m->lp_solver, c->disj[i], c->choice[i]);
+  if (st == EP_OK) st = visit(m, c, &o, &split);
+  if (st == EP_OK && o == SPLIT) st = settle_exactly(m, c, &o);
+  m->lp->pop(m->lp_solver);
+  if (st != EP_OK) return st;
+  *is_closed = o == CLOSED;
+  *is_sat = o == FOUND;
+  return EP_OK;
+}

@@ -29,6 +29,10 @@ ep_status ep_milp_relax(ep_milp *m);
 /* Decides goal g: marks its polytope proved, accepts a witness (*is_sat), or leaves it open (undecidable by rounding,
  * or stopped: EP_E_STOPPED). */
 ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat);
+/* Decides the case `c` without branching: by its relaxation, then by the exact solver. *is_closed: nothing is left in
+ * it (m->by_exact counts those that rest on the exact solver); *is_sat: a witness was accepted; neither: open.
+ * @sound exact */
+ep_status ep_milp_settle(ep_milp *m, const ep_case *c, bool *is_closed, bool *is_sat);
 
 typedef struct ep_obbt_stats {
   uint32_t unstable_before, unstable_after; /* neurons with more than one piece left */

@@ -94,7 +94,7 @@ static bool wants_split(const layer *y, uint32_t i) {
   if (!y->is_bounded) return true;
   const ep_queue *own = &y->leaf[i];
   const ep_domain *worst = own->heap[0];
-  if (own->n >= y->max_leaves || worst->branch == UINT32_MAX) return false;
+  if (own->n >= y->max_leaves || !worst->n_branch) return false;
   return worst->margin <= y->tree.target[i] && !y->is_stable[i / 2];
 }
 

@@ -3,28 +3,10 @@
  * up counts as closed, probes count in the tries' place. */
 #include "tests/ep_test.h"
 
-#include <stdlib.h>
-
-#include "tests/support/rootbox.h"
+#include "tests/support/samples.h"
 #include "verifier/box_neurons.h"
 
 static const net_opt shape = {.n_x = 2, .n_y = 1, .n_layer = 2, .width = 10, .activation = "Relu", .scale = 1};
-
-static double sampled_minimum(const fixture *f) {
-  enum { STEPS = 40 };
-  quad *v[64];
-  double least = INFINITY;
-  const ep_input_box *b = &f->q->box[0];
-  for (uint32_t i = 0; i < f->g->n_val; i++) v[i] = calloc(f->g->val[i].n, sizeof(quad));
-  for (int t = 0; t < (STEPS + 1) * (STEPS + 1); t++) {
-    double u[2] = {(double)(t % (STEPS + 1)) / STEPS, (double)(t / (STEPS + 1)) / STEPS}, x[2];
-    for (int j = 0; j < 2; j++) x[j] = fmin(b->hi[j], b->lo[j] + (b->hi[j] - b->lo[j]) * u[j]);
-    net_eval_quad(f->g, x, v);
-    least = fmin(least, (double)v[f->g->output][0]);
-  }
-  for (uint32_t i = 0; i < f->g->n_val; i++) free(v[i]);
-  return least;
-}
 
 /* Tries the fixture's box; false as well when it does not apply. */
 static bool try_box(fixture *f, ep_box_try *out) {

@@ -4,13 +4,9 @@
  * decision is carried over with its other side, the search below a domain forgets one child. */
 #include "tests/ep_test.h"
 
-#include <stdlib.h>
-
-#include "tests/support/rootbox.h"
+#include "tests/support/samples.h"
 #include "verifier/divide.h"
 #include "verifier/rebound.h"
-
-enum { STEPS = 24, MAX_VALUES = 64 };
 
 static const net_opt shapes[] = {
     {.n_x = 2, .n_y = 1, .n_layer = 1, .width = 10, .activation = "Relu", .scale = 1},
@@ -19,43 +15,6 @@ static const net_opt shapes[] = {
     {.n_x = 2, .n_y = 1, .n_layer = 3, .width = 6, .activation = "Relu", .scale = 1, .integer = true},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
-
-/* ---- samples ---- */
-
-typedef struct samples {
-  const fixture *f;
-  quad *v[MAX_VALUES];
-} samples;
-
-static samples samples_open(const fixture *f) {
-  samples s = {.f = f};
-  for (uint32_t i = 0; i < f->g->n_val; i++) s.v[i] = calloc(f->g->val[i].n, sizeof(quad));
-  return s;
-}
-
-static void samples_close(samples *s) {
-  for (uint32_t i = 0; i < s->f->g->n_val; i++) free(s->v[i]);
-}
-
-/* Evaluates grid point t of the box, faces included; false after the last one. */
-static bool samples_at(samples *s, uint32_t t) {
-  const ep_input_box *b = &s->f->q->box[0];
-  double x[8];
-  uint32_t n_x = s->f->root->plan->n_x, at = t;
-  for (uint32_t j = 0; j < n_x; j++, at /= STEPS + 1)
-    x[j] = fmin(b->hi[j], b->lo[j] + (b->hi[j] - b->lo[j]) * (at % (STEPS + 1)) / STEPS);
-  if (at) return false;
-  net_eval_quad(s->f->g, x, s->v);
-  return true;
-}
-
-static double sampled_minimum(const fixture *f) {
-  samples s = samples_open(f);
-  double least = INFINITY;
-  for (uint32_t t = 0; samples_at(&s, t); t++) least = fmin(least, (double)s.v[f->g->output][0]);
-  samples_close(&s);
-  return least;
-}
 
 /* ---- rebound ---- */
 
@@ -73,7 +32,7 @@ static bool satisfies(const samples *s, const ep_snet *net, const ep_domain *d) 
 /* `n_dec` random neurons decided at random, or as the box's middle sample has them when `is_real`. */
 static ep_domain *random_domain(const fixture *f, const ep_tree *t, uint32_t n_dec, bool is_real, ep_rng *r) {
   samples s = samples_open(f);
-  samples_at(&s, (STEPS + 1) * (STEPS / 3) + STEPS / 2);
+  samples_at(&s, (SAMPLE_STEPS + 1) * (SAMPLE_STEPS / 3) + SAMPLE_STEPS / 2);
   uint32_t n_u = t->net->n_u, n = 0;
   if (n_dec > n_u) n_dec = n_u;
   ep_domain *d = ep_domain_create(f->ctx, t->n_row, n_u, n_dec);
@@ -180,10 +139,7 @@ static bool divide(const fixture *f, bool *is_sat, ep_divide_stats *stats) {
   t.ascent = ep_ascent_default();
   t.ascent.iterations = 4;
   assert_true(ep_divide_applies(&t));
-  ep_domain *d = ep_domain_create(f->ctx, 1, t.net->n_u, 0);
-  assert_non_null(d);
-  memset(d->slope, 128, t.net->n_u);
-  assert_int_equal(ep_queue_push(f->ctx, &q, d), EP_OK);
+  assert_int_equal(ep_queue_push(f->ctx, &q, root_domain(f)), EP_OK);
   assert_int_equal(ep_divide_run(&t, &q, 0, stats, is_sat), EP_OK);
   ep_queue_clear(f->ctx, &q);
   ep_scratch_restore(s, m);
