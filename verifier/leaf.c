@@ -6,7 +6,7 @@
 
 #include "verifier/milp.h"
 
-enum { MAX_LEAVES = 4096 };
+enum { MAX_LEAVES = 4096, MAX_UNDECIDED = 12 };
 
 typedef enum phase { INACTIVE, ACTIVE, UNDECIDED } phase;
 
@@ -145,6 +145,7 @@ static ep_status settle_all(ep_leaves *l, ep_milp *m, uint32_t goal, double unti
     ep_case c = {.disj = disj, .choice = choice, .goal = goal};
     bool is_closed;
     c.n = to_case(l->leaf[i], p, disj_of, disj, choice);
+    if (p->n_disj - c.n > MAX_UNDECIDED) continue;
     EP_TRY(ep_milp_settle(m, &c, &is_closed, is_sat));
     stats->closed += is_closed;
   }
