@@ -7,7 +7,7 @@
 
 #include "verifier/attack.h"
 
-enum { PER_RULE = 8, MAX_CANDIDATES = 2 * PER_RULE, PROBE_ROWS = 256, LEAF_ITERATIONS = 300 };
+enum { PER_RULE = 5, MAX_CANDIDATES = 2 * PER_RULE, PROBE_ROWS = 256, LEAF_ITERATIONS = 300 };
 enum { PER_POLISHED = 32, POLISH_STEPS = 8 }; /* of so many corners one takes so many gradient steps */
 static const float LEAF_DECAY = 0.985f;
 
