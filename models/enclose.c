@@ -188,6 +188,7 @@ ep_itv ep_enclose(const ep_univar *f, double k, double l, double u) {
   if (l == u) return at_point(f, k, l);
   if (k == 0 && f->is_monotone && isfinite(l) && isfinite(u))
     return valid_or_whole((ep_itv){f->enclose(f, l).lo, f->enclose(f, u).hi});
+  if (f->reach > 0 && !(-f->reach <= l && u <= f->reach)) return minus_kx(f->range, k, l, u);
   if (!are_breaks_sorted(f)) return ep_itv_whole();
   ep_itv r = {INFINITY, -INFINITY};
   for (uint32_t i = 0; i < f->n_piece; i++) {

@@ -30,12 +30,15 @@ ep_status ep_eval_f64(const ep_graph *g, size_t batch, const double *x, ep_scrat
 ep_status ep_eval_itv(const ep_graph *g, size_t batch, const double *lo, const double *hi, ep_scratch *s,
                       ep_trace_itv *out);
 /* One AFFINE node: box of the output from boxes of its inputs (lo[k], hi[k]: [batch x n_k]); used by ep_eval_itv and by
- * the bound engines. Computes mid and radius to nearest plus the a-priori error term. @sound outward */
+ * the bound engines. Computes mid and radius to nearest plus the a-priori error term; points whose sums need no
+ * rounding stay points. @sound outward */
 ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const double *const *lo,
                         const double *const *hi, double *ylo, double *yhi, ep_scratch *s);
 
 /* Gradient of sum_i gy_i * y_i with respect to the input: gx[batch x n_input] from gy[batch x n_output] and a trace of
- * the same inputs. @sound estimate */
+ * the same inputs. Sign, whose derivative is 0 and leads nowhere, passes gradients straight through (Bengio et al.
+ * 2013).
+ * @sound estimate */
 ep_status ep_grad_f32(const ep_graph *g, const ep_trace_f32 *t, const float *gy, float *gx, ep_scratch *s);
 ep_status ep_grad_f64(const ep_graph *g, const ep_trace_f64 *t, const double *gy, double *gx, ep_scratch *s);
 

@@ -66,7 +66,8 @@ static void FN(univar_grad)(const ep_univar *u, size_t n, const REAL *restrict x
   case HOT_CLIP:
     for (size_t i = 0; i < n; i++) gx[i] += x[i] >= p && x[i] <= q ? gy[i] : 0;
     break;
-  case HOT_SIGN:
+  case HOT_SIGN: /* straight through: the derivative, 0, leads nowhere */
+    for (size_t i = 0; i < n; i++) gx[i] += gy[i];
     break;
   case HOT_NONE:
     for (size_t i = 0; i < n; i++) gx[i] += gy[i] * (REAL)u->df(u, (double)x[i]);

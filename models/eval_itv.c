@@ -45,12 +45,87 @@ static bool is_move(const ep_affine *a) {
   return a->n_terms == 1 && !a->bias && (a->A[0].kind == EP_LINOP_ID || a->A[0].kind == EP_LINOP_MAP);
 }
 
+/* ---- sums without any rounding ---- */
+
+/* Numbers as multiples of 2^bit, none larger than `most`. */
+typedef struct grid {
+  int bit;
+  double most;
+} grid;
+
+enum { NO_BIT = 1 << 20 }; /* of zeros alone */
+
+/* v is finite. */
+static int lowest_bit(double v) {
+  int e;
+  int64_t m = (int64_t)ldexp(frexp(v, &e), 53);
+  return m ? e - 53 + __builtin_ctzll((uint64_t)m) : NO_BIT;
+}
+
+/* Takes v[0..n-1] into the grid; false as soon as `terms` products with numbers of `other` may need more than 53 bits.
+ */
+static bool grid_add(grid *g, size_t n, const double *v, const grid *other, double terms) {
+  for (size_t i = 0; i < n; i++) {
+    if (!isfinite(v[i])) return false;
+    int bit = lowest_bit(v[i]);
+    if (bit < g->bit) g->bit = bit;
+    g->most = fmax(g->most, fabs(v[i]));
+    if (bit == NO_BIT) continue;
+    if (g->bit < -400 || g->most > 0x1p400) return false;
+    if (other && !(terms * g->most * other->most <= ldexp(1, g->bit + (other->bit == NO_BIT ? 0 : other->bit) + 53)))
+      return false;
+  }
+  return true;
+}
+
+static bool is_point(size_t n, const double *lo, const double *hi) {
+  for (size_t i = 0; i < n; i++)
+    if (!(lo[i] == hi[i])) return false;
+  return true;
+}
+
+/* Points whose products with the weights, and the bias, are all multiples of one power of two 2^b and add up to less
+ * than 2^(b+53) in magnitude: every partial sum, in whatever order and fused or not, is then a binary64 number, and the
+ * computed result is the exact one. Binarised networks live there: a sum of +-1 that is exactly 0 decides a sign. */
+static bool is_without_rounding(const ep_affine *a, uint32_t n_out, size_t batch, const double *const *lo,
+                                const double *const *hi) {
+  grid sum = {NO_BIT, 0};
+  if (a->bias_err || a->n_round) return false;
+  for (uint32_t k = 0; k < a->n_terms; k++) {
+    const ep_linop *A = &a->A[k];
+    grid x = {NO_BIT, 0}, w = {NO_BIT, 0};
+    double one = 1, terms = A->terms_fwd;
+    if (A->rel_err > 0 || !is_point(batch * A->n_in, lo[k], hi[k])) return false;
+    if (!grid_add(&x, batch * A->n_in, lo[k], NULL, 0)) return false;
+    bool has_weights = A->kind != EP_LINOP_ID && A->kind != EP_LINOP_MAP;
+    if (!grid_add(&w, has_weights ? A->n_w : 1, has_weights ? A->w64 : &one, &x, terms)) return false;
+    if (x.bit == NO_BIT || w.bit == NO_BIT) continue;
+    if (x.bit + w.bit < sum.bit) sum.bit = x.bit + w.bit;
+    sum.most += terms * x.most * w.most;
+  }
+  grid b = {NO_BIT, 0};
+  if (a->bias && !grid_add(&b, n_out, a->bias, NULL, 0)) return false;
+  if (b.bit < sum.bit) sum.bit = b.bit;
+  return sum.bit == NO_BIT || sum.most + b.most <= ldexp(1, sum.bit + 52); /* 52: the line itself was rounded */
+}
+
+static ep_status exact_points(const ep_affine *a, uint32_t n_out, size_t batch, const double *const *x, double *ylo,
+                              double *yhi, ep_scratch *s) {
+  for (uint32_t k = 0; k < a->n_terms; k++) EP_TRY(ep_linop_apply_f64(&a->A[k], batch, x[k], ylo, k > 0, s));
+  for (size_t i = 0; i < batch * n_out; i++) {
+    if (a->bias) ylo[i] += a->bias[i % n_out];
+    yhi[i] = ylo[i];
+  }
+  return EP_OK;
+}
+
 ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const double *const *lo,
                         const double *const *hi, double *ylo, double *yhi, ep_scratch *s) {
   if (is_move(a)) {
     EP_TRY(ep_linop_apply_f64(&a->A[0], batch, lo[0], ylo, false, s));
     return ep_linop_apply_f64(&a->A[0], batch, hi[0], yhi, false, s);
   }
+  if (is_without_rounding(a, n_out, batch, lo, hi)) return exact_points(a, n_out, batch, lo, ylo, yhi, s);
   ep_scratch_mark mark = ep_scratch_save(s);
   double *mid = EP_SCRATCH(s, double, batch *n_out + 1), *rad = EP_SCRATCH(s, double, batch *n_out + 1);
   ep_status st = mid && rad ? EP_OK : EP_E_NOMEM;

@@ -51,6 +51,9 @@ struct ep_univar {
   bool has_jump;
   double jump_lo[EP_MAX_PIECES], jump_hi[EP_MAX_PIECES];
   bool is_monotone; /* non-decreasing */
+  /* The pieces hold within [-reach, reach], and f is within `range` everywhere; reach = 0: they hold everywhere. */
+  double reach;
+  ep_itv range;
 };
 
 /* ---- GENERAL ---- */

@@ -6,9 +6,9 @@
 #include "kernels/rng.h"
 #include "verifier/descent.h"
 
-enum { CHUNK = 32, DIVERSIFY_STEPS = 8 };
+enum { CHUNK = 32, DIVERSIFY_STEPS = 8, JOINT_EVERY = 8 };
 
-/* One chunk of starts against one polytope of one box. */
+/* One chunk of starts against one polytope of one box, or EP_DESCENT_ANY. */
 typedef struct target {
   uint32_t box, poly, chunk;
 } target;
@@ -92,16 +92,30 @@ static ep_status run_target(void *arg, size_t index, unsigned worker, ep_scratch
   return st;
 }
 
-/* Chunk by chunk over all open polytopes, so that every polytope gets its first starts early. */
+static uint32_t n_open_of(const ep_run *run, uint32_t box) {
+  uint32_t n = 0;
+  for (uint32_t p = 0; p < run->q->box[box].n_poly; p++) n += !ep_run_is_proved(run, box, p);
+  return n;
+}
+
+/* Chunk by chunk over all open polytopes, so that every polytope gets its first starts early. Where there are many,
+ * what they need is mostly to know which of them is near: a chunk towards any comes before every few of them. */
 static size_t list_targets(const ep_run *run, uint32_t n_chunk, target *out) {
   size_t n = 0;
   for (uint32_t c = 0; c < n_chunk; c++)
-    for (uint32_t i = 0; i < run->q->n_box; i++)
-      for (uint32_t p = 0; p < run->q->box[i].n_poly; p++) {
-        if (ep_run_is_proved(run, i, p) || run->q->box[i].is_empty) continue;
+    for (uint32_t i = 0; i < run->q->n_box; i++) {
+      uint32_t n_open = run->q->box[i].is_empty ? 0 : n_open_of(run, i), nth = 0;
+      uint32_t joint = c * ((n_open + JOINT_EVERY - 1) / JOINT_EVERY);
+      for (uint32_t p = 0; p < run->q->box[i].n_poly && n_open; p++) {
+        if (ep_run_is_proved(run, i, p)) continue;
+        if (n_open >= JOINT_EVERY && nth++ % JOINT_EVERY == 0) {
+          if (out) out[n] = (target){i, EP_DESCENT_ANY, joint++};
+          n++;
+        }
         if (out) out[n] = (target){i, p, c};
         n++;
       }
+    }
   return n;
 }
 

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/ops/softmax.h"
+
 static float row_value(const ep_row *row, uint32_t n_y, const float *y, const float *x) {
   double t = -row->rhs.lo;
   for (uint32_t k = 0; k < row->n; k++)
@@ -10,24 +12,61 @@ static float row_value(const ep_row *row, uint32_t n_y, const float *y, const fl
   return (float)t;
 }
 
-/* Loss = the largest row value; the worst row's gradient seeds gy and gx_row. */
-static float loss_of(const ep_descent *d, const float *y, const float *x, float *gy, float *gx_row) {
-  uint32_t worst = 0, n_y = d->run->q->n_y, n_x = d->run->q->n_x;
-  float top = -INFINITY;
-  for (uint32_t r = 0; r < d->polytope->n_row; r++) {
-    float v = row_value(&d->polytope->row[r], n_y, y, x);
+/* The largest row value of a polytope, and its row; NULL for a polytope without rows, where every point counts. */
+static float polytope_loss(const ep_polytope *p, uint32_t n_y, const float *y, const float *x, const ep_row **worst) {
+  float top = p->n_row ? -INFINITY : -1;
+  *worst = NULL;
+  for (uint32_t r = 0; r < p->n_row; r++) {
+    float v = row_value(&p->row[r], n_y, y, x);
     if (!(v <= top)) {
       top = v;
-      worst = r;
+      *worst = &p->row[r];
     }
+  }
+  return top;
+}
+
+/* Loss = the largest row value, of the nearest polytope when there is a choice; the worst row's gradient seeds gy and
+ * gx_row. */
+static float loss_of(const ep_descent *d, const float *y, const float *x, float *gy, float *gx_row) {
+  uint32_t n_y = d->run->q->n_y, n_x = d->run->q->n_x;
+  bool is_any = d->poly == EP_DESCENT_ANY;
+  const ep_row *row = NULL;
+  float least = INFINITY;
+  for (uint32_t p = is_any ? 0 : d->poly; p < (is_any ? d->box->n_poly : d->poly + 1); p++) {
+    const ep_row *worst;
+    if (is_any && ep_run_is_proved(d->run, d->box_id, p)) continue;
+    float v = polytope_loss(&d->box->poly[p], n_y, y, x, &worst);
+    if (row && v >= least) continue;
+    least = v;
+    row = worst;
   }
   memset(gy, 0, n_y * sizeof *gy);
   memset(gx_row, 0, n_x * sizeof *gx_row);
-  if (!d->polytope->n_row) return -1;
-  const ep_row *row = &d->polytope->row[worst];
-  for (uint32_t k = 0; k < row->n; k++)
+  for (uint32_t k = 0; row && k < row->n; k++)
     *(row->var[k] < n_y ? &gy[row->var[k]] : &gx_row[row->var[k] - n_y]) += (float)row->coef[k];
-  return top;
+  return least;
+}
+
+/* Does every row ask c*(Y_i - Y_j) <= 0? */
+static bool only_compares(const ep_input_box *b, uint32_t n_y) {
+  for (uint32_t p = 0; p < b->n_poly; p++)
+    for (uint32_t r = 0; r < b->poly[p].n_row; r++) {
+      const ep_row *row = &b->poly[p].row[r];
+      bool is_pair = row->n == 2 && row->var[0] < n_y && row->var[1] < n_y && row->coef[0] == -row->coef[1];
+      if (!is_pair || row->rhs.lo != 0 || row->rhs.hi != 0) return false;
+    }
+  return true;
+}
+
+/* Softmax keeps the order of its inputs and flattens the way to a change of it. */
+static ep_graph without_softmax(const ep_graph *g, const ep_input_box *b, uint32_t n_y) {
+  ep_graph view = *g;
+  const ep_node *last = g->n_node ? &g->node[g->n_node - 1] : NULL;
+  if (!last || last->out != g->output || !ep_softmax_is_whole(last) || !only_compares(b, n_y)) return view;
+  view.n_node--;
+  view.output = last->in[0];
+  return view;
 }
 
 static float clamp(const ep_input_box *b, size_t j, float x) {
@@ -127,8 +166,8 @@ static void plain_move(ep_descent *d, size_t i, float step) {
 ep_status ep_descent_init(ep_descent *d, const ep_run *run, uint32_t box, uint32_t poly, size_t n,
                           uint32_t momentum_steps, ep_scratch *s) {
   size_t n_x = run->q->n_x, n_y = run->q->n_y;
-  *d = (ep_descent){.run = run, .box = &run->q->box[box], .n = n};
-  d->polytope = &d->box->poly[poly];
+  *d = (ep_descent){.run = run, .box_id = box, .poly = poly, .box = &run->q->box[box], .n = n};
+  d->g = without_softmax(run->g, d->box, run->q->n_y);
   d->x = EP_SCRATCH(s, float, n *n_x + 1);
   d->gx = EP_SCRATCH(s, float, n *n_x + 1);
   d->gx_row = EP_SCRATCH(s, float, n *n_x + 1);
@@ -150,8 +189,8 @@ ep_status ep_descent_diversify(ep_descent *d, ep_rng *rng, uint32_t steps, ep_sc
   memset(d->gx_row, 0, d->n * n_x * sizeof *d->gx_row);
   for (uint32_t k = 0; k < steps; k++) {
     ep_scratch_mark m = ep_scratch_save(s);
-    EP_TRY(ep_eval_f32(d->run->g, d->n, d->x, s, &d->trace));
-    EP_TRY(ep_grad_f32(d->run->g, &d->trace, d->gy, d->gx, s));
+    EP_TRY(ep_eval_f32(&d->g, d->n, d->x, s, &d->trace));
+    EP_TRY(ep_grad_f32(&d->g, &d->trace, d->gy, d->gx, s));
     for (size_t i = 0; i < d->n; i++) plain_move(d, i, 0.5f);
     ep_scratch_restore(s, m);
   }
@@ -160,8 +199,8 @@ ep_status ep_descent_diversify(ep_descent *d, ep_rng *rng, uint32_t steps, ep_sc
 
 ep_status ep_descent_evaluate(ep_descent *d, ep_scratch *s) {
   size_t n_x = d->run->q->n_x, n_y = d->run->q->n_y;
-  EP_TRY(ep_eval_f32(d->run->g, d->n, d->x, s, &d->trace));
-  const float *y = d->trace.v[d->run->g->output];
+  EP_TRY(ep_eval_f32(&d->g, d->n, d->x, s, &d->trace));
+  const float *y = d->trace.v[d->g.output];
   for (size_t i = 0; i < d->n; i++)
     d->loss[i] = loss_of(d, y + i * n_y, d->x + i * n_x, d->gy + i * n_y, d->gx_row + i * n_x);
   if (d->momentum) momentum_check(d);
@@ -173,7 +212,7 @@ ep_status ep_descent_evaluate(ep_descent *d, ep_scratch *s) {
 }
 
 ep_status ep_descent_move(ep_descent *d, ep_scratch *s) {
-  EP_TRY(ep_grad_f32(d->run->g, &d->trace, d->gy, d->gx, s));
+  EP_TRY(ep_grad_f32(&d->g, &d->trace, d->gy, d->gx, s));
   for (size_t i = 0; i < d->n; i++)
     if (d->momentum)
       momentum_move(d, i);

@@ -15,10 +15,14 @@ typedef struct ep_descent_momentum {
   bool *was_cut, *is_back;
 } ep_descent_momentum;
 
+#define EP_DESCENT_ANY UINT32_MAX /* each point towards whichever open polytope of the box is nearest, at every step   \
+                                   */
+
 typedef struct ep_descent {
   const ep_run *run;
+  ep_graph g; /* the run's graph as the points see it: up to a final Softmax where rows only compare its outputs */
+  uint32_t box_id, poly;
   const ep_input_box *box;
-  const ep_polytope *polytope;
   size_t n;
   float *x;    /* [n x n_x] the points, in the box; set by the caller before the first evaluation */
   float *loss; /* [n] largest row value at x: <= 0 looks like a counterexample. @sound estimate */
@@ -27,8 +31,8 @@ typedef struct ep_descent {
   ep_descent_momentum *momentum; /* NULL = plain */
 } ep_descent;
 
-/* n points towards polytope `poly` of box `box`; `momentum_steps` = planned number of steps with momentum, 0 = plain.
- * Memory from `s`. */
+/* n points towards polytope `poly` of box `box`, or EP_DESCENT_ANY; `momentum_steps` = planned number of steps with
+ * momentum, 0 = plain. Memory from `s`. */
 ep_status ep_descent_init(ep_descent *d, const ep_run *run, uint32_t box, uint32_t poly, size_t n,
                           uint32_t momentum_steps, ep_scratch *s);
 /* Moves the points `steps` steps along random directions of the output (output-diversified initialisation, Tashiro et

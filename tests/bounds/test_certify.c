@@ -84,10 +84,14 @@ static void check_bounds(fixture *f, ep_rng *r, int n_sample) {
 }
 
 static const net_opt nets[] = {
-    {3, 2, 2, 8, "Relu", false, false, 1, false, false},    {2, 3, 3, 6, "Relu", true, false, 0.7, false, false},
-    {4, 2, 2, 7, "Relu", false, true, 1, false, false},     {3, 2, 3, 5, "LeakyRelu", true, true, 1, false, false},
-    {3, 2, 2, 6, "Abs", false, false, 1, false, false},     {2, 2, 3, 6, "Relu", true, true, 1, true, false},
-    {3, 2, 3, 8, "Relu", false, false, 1000, false, false}, {3, 2, 3, 8, "Relu", false, false, 1e-3, false, false},
+    {3, 2, 2, 8, "Relu", false, false, 1, false, false, false},
+    {2, 3, 3, 6, "Relu", true, false, 0.7, false, false, false},
+    {4, 2, 2, 7, "Relu", false, true, 1, false, false, false},
+    {3, 2, 3, 5, "LeakyRelu", true, true, 1, false, false, false},
+    {3, 2, 2, 6, "Abs", false, false, 1, false, false, false},
+    {2, 2, 3, 6, "Relu", true, true, 1, true, false, false},
+    {3, 2, 3, 8, "Relu", false, false, 1000, false, false, false},
+    {3, 2, 3, 8, "Relu", false, false, 1e-3, false, false, false},
 };
 enum { N_NETS = sizeof nets / sizeof *nets };
 
@@ -262,7 +266,7 @@ static void rounding_is_paid_for(void **state) {
     fixture f;
     /* Without biases and with one input, only the products of coefficients with weights round, under heavy
      * cancellation; at the origin, only the products with biases do. Either way a single missing term shows. */
-    net_opt o = {seed % 4 == 3 ? 6 : 1, 1, 2, 24, "Relu", false, seed % 4 == 3, 1, false, seed % 2 == 0};
+    net_opt o = {seed % 4 == 3 ? 6 : 1, 1, 2, 24, "Relu", false, seed % 4 == 3, 1, false, seed % 2 == 0, false};
     o.scale = seed % 3 == 0 ? 1e6 : seed % 3 == 1 ? 1 : 1e-5;
     open_net(&f, seed, &o, seed % 4 == 1 ? 0 : 1, 0);
     ep_crown_opt opt = {.rule = EP_RELAX_ADAPTIVE};
@@ -300,7 +304,7 @@ static void affine_rounding_is_paid_for(void **state) {
   for (uint64_t seed = 0; seed < 300; seed++) {
     fixture f;
     ep_rng r;
-    net_opt o = {1, 48, 0, 1, "Relu", false, false, 1, false, true};
+    net_opt o = {1, 48, 0, 1, "Relu", false, false, 1, false, true, false};
     open_net(&f, seed, &o, 1, 0);
     ep_rng_seed(&r, seed);
     double coef[MAX_N], lin, cst, err, low;

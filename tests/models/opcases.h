@@ -30,6 +30,8 @@ static double unary(const inst *t, double x) {
   if (!strcmp(op, "Sign")) return x > 0 ? 1 : x < 0 ? -1 : 0;
   if (!strcmp(op, "Sigmoid")) return 1 / (1 + exp(-x));
   if (!strcmp(op, "Tanh")) return tanh(x);
+  if (!strcmp(op, "Sin")) return sin(x);
+  if (!strcmp(op, "Cos")) return cos(x);
   if (!strcmp(op, "Clip")) {
     double lo = t->n_in > 1 && t->in[1].kind != '-' ? t->in[1].v[0] : attr_f(t, "min", -INFINITY);
     double hi = t->n_in > 2 && t->in[2].kind != '-' ? t->in[2].v[0] : attr_f(t, "max", INFINITY);
@@ -39,6 +41,25 @@ static double unary(const inst *t, double x) {
 }
 static void ref_unary(const inst *t, tens *out) {
   for (size_t i = 0; i < out->n; i++) out->v[i] = unary(t, t->in[0].v[i]);
+}
+/* Over one axis; before opset 13 over all axes from there on. */
+static void ref_softmax(const inst *t, tens *out) {
+  bool is_old = t->c->opset < 13;
+  int64_t axis = attr_i(t, "axis", is_old ? 1 : -1);
+  if (axis < 0) axis += out->shape.rank;
+  for (size_t i = 0; i < out->n; i++) {
+    int64_t at[EP_MAX_RANK], other[EP_MAX_RANK];
+    double sum = 0;
+    coords(&out->shape, i, at);
+    for (size_t k = 0; k < out->n; k++) {
+      bool is_same = true;
+      coords(&out->shape, k, other);
+      for (int64_t a = 0; a < out->shape.rank; a++)
+        if (a != axis && !(is_old && a > axis)) is_same &= at[a] == other[a];
+      if (is_same) sum += exp(t->in[0].v[k]);
+    }
+    out->v[i] = exp(t->in[0].v[i]) / sum;
+  }
 }
 static void ref_batch_norm(const inst *t, tens *out) {
   for (size_t i = 0; i < out->n; i++) {
@@ -274,6 +295,12 @@ static const opcase cases[] = {
     {"Clip", 13, "v4,4 | c | p", "", "4,4", ref_unary, true},
     {"Sign", 13, "v3,3", "", "3,3", ref_unary, true},
     {"Sigmoid", 13, "v3,3", "", "3,3", ref_unary, false},
+    {"Sin", 13, "v3,3", "", "3,3", ref_unary, false},
+    {"Cos", 13, "v3,3", "", "3,3", ref_unary, false},
+    {"Softmax", 13, "v2,5", "", "2,5", ref_softmax, false},
+    {"Softmax", 13, "v2,3,4", "i axis 1", "2,3,4", ref_softmax, false},
+    {"Softmax", 13, "v2,3,4", "i axis -3", "2,3,4", ref_softmax, false},
+    {"Softmax", 11, "v2,3,4", "", "2,3,4", ref_softmax, false},
     {"Tanh", 13, "v3,3", "", "3,3", ref_unary, false},
     {"Neg", 13, "v3,3", "", "3,3", ref_unary, false},
     {"Identity", 13, "v3,3", "", "3,3", ref_unary, false},

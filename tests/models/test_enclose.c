@@ -123,6 +123,8 @@ SMOOTH(root, x > 0 ? sqrtl(x) : 0, x > 0 ? 0.5L / sqrtl(x) : 0)
 SMOOTH(split, x<0 ? x * x : x> 0 ? 1 - x *x : 0.5L, x < 0 ? 2 * x : -2 * x)
 /* Decreasing on both sides of a jump from -1 to 1, so both one-sided limits are extreme. */
 SMOOTH(decay, x<0 ? -expl(x) : x> 0 ? expl(-x) : 0, x < 0 ? -expl(x) : -expl(-x))
+/* Described from -2 pi to 2 pi only. */
+SMOOTH(sine, sinl(x), cosl(x))
 /* Two convex branches that meet in a peak, and two that meet in a rising kink. */
 SMOOTH(peak, x < 0 ? (x + 1) * (x + 1) : (x - 1) * (x - 1), x < 0 ? 2 * (x + 1) : 2 * (x - 1))
 SMOOTH(bend, x < 0 ? expl(2 * x) : 2 * expl(x / 2) - 1, x < 0 ? 2 * expl(2 * x) : expl(x / 2))
@@ -176,6 +178,8 @@ static const fun vague[] = {
            .has_jump = true, .jump_lo = {0}, .jump_hi = {1}),
     PL("spike in an interval", 2, .param = {0}, .brk = {{-0.25, 0.125}}, .has_jump = true, .jump_hi = {8}),
     CURVED("peak", peak, 20, 2, .param = {0}, .brk = {{-0.1, 0.05}}, .piece = {EP_CONVEX, EP_CONVEX}),
+    CURVED("sine", sine, 1, 4, .param = {-M_PI, 0, M_PI}, .brk = {{-3.1416, -3.1415}, AT(0), {3.1415, 3.1416}},
+           .piece = {EP_CONCAVE, EP_CONVEX, EP_CONCAVE, EP_CONVEX}, .reach = 6.28, .range = {-1, 1}),
     CURVED("bend", bend, 80, 2, .param = {0}, .brk = {{-0.1, 0.05}}, .piece = {EP_CONVEX, EP_CONVEX},
            .is_monotone = true),
 };

@@ -296,11 +296,64 @@ static void long_sums(void **state) {
   mpq_clears(sum, t, NULL);
 }
 
+/* Points on a grid whose sums fit 53 bits give their exact sum as a point; as soon as they may not fit, an interval
+ * that holds it. Exponents range so that both happen, with the bias or a second term as the finest or the largest. */
+static void sums_on_a_grid(void **state) {
+  (void)state;
+  enum { N = 5 };
+  ep_rng r;
+  ep_rng_seed(&r, 91);
+  uint32_t n_point = 0, n_itv = 0;
+  mpq_t sum, t, u;
+  mpq_inits(sum, t, u, NULL);
+  for (int k = 0; k < 60000; k++) {
+    double w[2][N], x[2][N], bias = 0, l, h;
+    const double *wp[2] = {w[0], w[1]}, *xp[2] = {x[0], x[1]};
+    int span = (int)ep_rng_below(&r, 40);
+    mpq_set_ui(sum, 0, 1);
+    for (int j = 0; j < 2; j++)
+      for (int i = 0; i < N; i++) {
+        w[j][i] = ldexp((double)ep_rng_below(&r, 3) - 1, (int)ep_rng_below(&r, 1 + (uint64_t)span));
+        x[j][i] = ldexp((double)ep_rng_below(&r, 7) - 3, (int)ep_rng_below(&r, 1 + (uint64_t)span));
+        mpq_set_d(t, w[j][i]);
+        mpq_set_d(u, x[j][i]);
+        mpq_mul(t, t, u);
+        mpq_add(sum, sum, t);
+      }
+    if (k % 3) bias = ldexp((double)ep_rng_below(&r, 7) - 3, (int)ep_rng_below(&r, 80) - 20);
+    mpq_set_d(t, bias);
+    mpq_add(sum, sum, t);
+    affine(2, (uint32_t[]){N, N}, wp, xp, xp, k % 3 ? &bias : NULL, NULL, 0, &l, &h);
+    assert_true(holds(l, sum, h));
+    n_point += l == h;
+    n_itv += l < h;
+    if (span <= 12 && k % 3 == 0) assert_true(l == h);
+  }
+  assert_true(n_point > 10000 && n_itv > 10000);
+  mpq_clears(sum, t, u, NULL);
+}
+
+/* Errors of weights and bias, and inputs that are no points, are not lost on the way. */
+static void grids_keep_stated_errors(void **state) {
+  (void)state;
+  static const double w[2] = {1, -1}, x[2] = {3, 3}, x_hi[2] = {3, 4}, bias = 2, err = 0.5;
+  const double *wp = w, *lo = x, *hi = x_hi;
+  double l, h;
+  affine(1, (uint32_t[]){2}, &wp, &lo, &lo, &bias, NULL, 0, &l, &h);
+  assert_true(l == 2 && h == 2);
+  affine(1, (uint32_t[]){2}, &wp, &lo, &lo, &bias, &err, 0, &l, &h);
+  assert_true(l <= 1.5 && h >= 2.5);
+  affine(1, (uint32_t[]){2}, &wp, &lo, &lo, &bias, NULL, 0x1p-10, &l, &h);
+  assert_true(l <= 2 - 6 * 0x1p-10 && h >= 2 + 6 * 0x1p-10);
+  affine(1, (uint32_t[]){2}, &wp, &lo, &hi, &bias, NULL, 0, &l, &h);
+  assert_true(l <= 1 && h >= 2);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(random_nets),   cmocka_unit_test(cancellation), cmocka_unit_test(cancellation_across_terms),
-      cmocka_unit_test(stated_errors), cmocka_unit_test(unbounded),    cmocka_unit_test(underflow),
-      cmocka_unit_test(long_sums),
+      cmocka_unit_test(random_nets),   cmocka_unit_test(cancellation),   cmocka_unit_test(cancellation_across_terms),
+      cmocka_unit_test(stated_errors), cmocka_unit_test(unbounded),      cmocka_unit_test(underflow),
+      cmocka_unit_test(long_sums),     cmocka_unit_test(sums_on_a_grid), cmocka_unit_test(grids_keep_stated_errors),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,6 +19,7 @@ typedef struct net_opt {
   double scale;           /* of weights */
   bool integer;           /* small integer weights: exact ties occur */
   bool no_bias;
+  bool softmax; /* at the end */
 } net_opt;
 
 static inline double net_weight(ep_rng *r, const net_opt *o) {
@@ -49,7 +50,7 @@ static inline ep_status net_gemm(ep_builder *b, ep_rng *r, const net_opt *o, int
   return ep_builder_node(b, "Gemm", name, 3, ins, out, &attrs);
 }
 
-/* x -> (Gemm, activation [, + input]) ... -> Gemm -> y */
+/* x -> (Gemm, activation [, + input]) ... -> Gemm [-> Softmax] -> y */
 static inline ep_status net_make(ep_ctx *ctx, uint64_t seed, const net_opt *o, ep_graph **out) {
   ep_rng r;
   ep_builder *b;
@@ -83,7 +84,9 @@ static inline ep_status net_make(ep_ctx *ctx, uint64_t seed, const net_opt *o, e
     width += o->n_x;
   }
   if (st == EP_OK) st = net_gemm(b, &r, o, 99, in, "y", o->n_y, width);
-  if (st == EP_OK) st = ep_builder_finish(b, "y", out);
+  const char *y[1] = {"y"};
+  if (st == EP_OK && o->softmax) st = ep_builder_node(b, "Softmax", "p", 1, y, "p", NULL);
+  if (st == EP_OK) st = ep_builder_finish(b, o->softmax ? "p" : "y", out);
   ep_builder_destroy(b);
   return st;
 }
