@@ -3,14 +3,16 @@
  * refuted polytopes, each by one row or by a tree of cases with a row per leaf. Not trusted: whatever is recorded, the
  * replay computes its own bounds.
  *
- * Only networks of affine nodes and ReLUs. Slopes are recorded as bytes, so rows must be certified with slopes rounded
- * by ep_proof_round. Thread-safe for ep_proof_add_leaf and ep_proof_block_add; what ends up in the record does not
- * depend on the order of calls.
+ * Only networks of affine nodes and ReLUs. Slopes are recorded as bytes and multipliers as 16 bits, so rows must be
+ * certified with slopes rounded by ep_proof_round and multipliers by ep_beta_round. Thread-safe for ep_proof_add_leaf
+ * and ep_proof_block_add; what ends up in the record does not depend on the order of calls. A block becomes bytes as
+ * soon as it is closed, lemmas without cases as they come.
  */
 #ifndef EP_BOUNDS_PROOF_H
 #define EP_BOUNDS_PROOF_H
 
 #include <pthread.h>
+#include <string.h>
 
 #include "kernels/arena.h"
 #include "models/graph.h"
@@ -37,11 +39,25 @@ typedef struct ep_proof_leaf {
   uint32_t key; /* lemma: neuron * 2 + is_upper; polytope: 0 */
   uint32_t row; /* polytope: its row that is refuted */
   uint32_t n_dec;
-  uint32_t *dec;  /* [n_dec] place in the block's list of neurons * 2 + is_active */
-  float *beta;    /* [n_dec]; NULL with a block */
-  uint8_t *slope; /* [n_u] in 1/255, NULL = the lines' own */
+  const uint32_t *dec;  /* [n_dec] ascending; place in the block's list of neurons * 2 + is_active */
+  const float *beta;    /* [n_dec]; NULL with a block or a price */
+  const uint8_t *slope; /* [n_u] in 1/255, NULL = the lines' own */
+  /* Instead of slopes and multipliers, what a linear programme's duals amount to: the coefficient of every neuron's
+   * pre-activation, [n_u]; and weights of all the polytope's rows instead of one row, [n_weight], or NULL. */
+  const float *price, *weight;
+  uint32_t n_weight;
   ep_proof_block *block;
 } ep_proof_leaf;
+
+/* Multipliers as the record holds them: the upper 16 bits of a float. */
+static inline float ep_beta_round(float b) {
+  uint32_t bits;
+  if (!(b > 0 && b < 1e38f)) return 0;
+  memcpy(&bits, &b, sizeof bits);
+  bits = (bits + 0x8000u) & 0xffff0000u;
+  memcpy(&b, &bits, sizeof bits);
+  return b;
+}
 
 struct ep_proof {
   ep_ctx *ctx;
@@ -52,7 +68,6 @@ struct ep_proof {
   ep_bytes bytes;       /* finished steps */
   size_t n_useful;      /* bytes up to the last refuted polytope */
   ep_proof_block *step; /* under way */
-  ep_arena arena;       /* the step's */
   pthread_mutex_t lock;
 };
 
@@ -83,13 +98,18 @@ void ep_proof_round(const ep_proof *p, double *const *alpha, size_t rows);
  * contradict each other (is_void), or leaves over a list of neurons of the block's own. */
 ep_status ep_proof_block_create(ep_proof *p, ep_proof_block **out);
 void ep_proof_block_destroy(ep_proof_block *b);
-/* Opens lemmas about v in block b; *out takes their leaves and belongs to b. */
+/* Opens lemmas about v in block b, by single rows; *out takes their leaves until the next of these calls on b, to which
+ * it belongs. */
 ep_status ep_proof_block_lemmas(ep_proof_block *b, ep_vid v, uint32_t n_u, const struct ep_unstable *u,
                                 ep_proof_block **out);
 ep_status ep_proof_block_neurons(ep_proof_block *b, uint32_t n_u, const struct ep_unstable *u);
-void ep_proof_block_set_void(ep_proof_block *b);
+ep_status ep_proof_block_set_void(ep_proof_block *b);
 /* As ep_proof_add_leaf. Takes leaf->block over, also when it fails. */
 ep_status ep_proof_block_add(ep_proof_block *b, const ep_proof_leaf *leaf, double *const *alpha, size_t at);
+/* All leaves are there: turns them into bytes and lets go of them. What adds up to no tree is EP_E_INTERNAL. */
+ep_status ep_proof_block_close(ep_proof_block *b);
+/* The bytes of a closed block. */
+const ep_bytes *ep_proof_block_bytes(const ep_proof_block *b);
 /* A decision on a neuron that need not be in the list: (ep_proof_flat * 2 + is_active) | EP_PROOF_FLAT. */
 #define EP_PROOF_FLAT 0x80000000u
 uint32_t ep_proof_flat(const ep_proof *p, uint32_t node, uint32_t neuron);

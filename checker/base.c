@@ -14,21 +14,12 @@ struct ck_block {
   _Alignas(16) unsigned char data[];
 };
 
-void ck_reject(ck *c, const char *format, ...) {
+void ck_fail(ck *c, bool is_bad_input, const char *format, ...) {
   va_list args;
   va_start(args, format);
   vsnprintf(c->why, sizeof c->why, format, args);
   va_end(args);
-  c->is_bad_input = false;
-  longjmp(c->env, 1);
-}
-
-void ck_bad_input(ck *c, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  vsnprintf(c->why, sizeof c->why, format, args);
-  va_end(args);
-  c->is_bad_input = true;
+  c->is_bad_input = is_bad_input;
   longjmp(c->env, 1);
 }
 

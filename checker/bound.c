@@ -51,10 +51,11 @@ ck_state *ck_state_new(ck *c, const ck_net *net) {
   s->slope = CK_NEW(c, double, n_flat);
   s->phase = CK_NEW(c, int8_t, n_flat);
   s->beta = CK_NEW(c, double, n_flat);
+  s->price = CK_NEW(c, double, n_flat);
   s->coef = CK_NEW(c, double *, net->n_val);
   s->is_live = CK_NEW(c, bool, net->n_val);
   for (uint32_t v = 0; v < net->n_val; v++) s->coef[v] = CK_NEW(c, double, net->size[v]);
-  for (uint32_t i = 0; i < n_flat; i++) s->slope[i] = -1;
+  for (uint32_t i = 0; i < n_flat; i++) s->slope[i] = -1, s->price[i] = NAN;
   return s;
 }
 
@@ -188,38 +189,54 @@ static void through_affine(ck_state *s, uint32_t k, double *cst, double *err) {
 
 /* For l < 0 < u: relu(z) >= low z for any low in [0,1]; relu(z) <= slope z + icpt for any slope >= 0 and
  * icpt = max(-slope l, u - slope u), since relu(z) - slope z is convex. */
-void ck_lines(double l, double u, double *low, double *slope, double *icpt) {
-  *low = u * (1 - 0x1p-20) > -l ? 1 : 0;
-  *slope = u / (u - l);
-  if (!(*slope >= 0 && *slope <= 1)) *slope = 1;
-  *icpt = fmax(up(-*slope * l), up(u - down(*slope * u)));
+void ck_line(const ck_state *s, const ck_node *nd, uint32_t i, bool is_positive, double *k, double *t) {
+  uint32_t flat = s->net->flat[nd->layer] + i;
+  double l = s->t->lo[nd->in[0]][i], u = s->t->hi[nd->in[0]][i], slope = u / (u - l);
+  bool is_known = l > -INFINITY && u < INFINITY; /* else relu >= 0 is all that is known */
+  *k = s->phase[flat] ? s->phase[flat] == 1 : l >= 0;
+  *t = 0;
+  if (s->phase[flat] || l >= 0 || u <= 0) return;
+  if (is_positive) {
+    *k = s->slope[flat] >= 0 ? s->slope[flat] : u * (1 - 0x1p-20) > -l;
+    if (!is_known) *k = 0;
+  } else {
+    *k = !is_known ? 0 : slope >= 0 && slope <= 1 ? slope : 1;
+    *t = !is_known ? u : fmax(up(-*k * l), up(u - down(*k * u)));
+  }
+}
+
+void ck_corners(const ck_state *s, const ck_node *nd, uint32_t i, double z[3]) {
+  int8_t phase = s->phase[s->net->flat[nd->layer] + i];
+  z[0] = phase == 1 ? fmax(s->t->lo[nd->in[0]][i], 0) : s->t->lo[nd->in[0]][i];
+  z[1] = phase == 2 ? fmin(s->t->hi[nd->in[0]][i], 0) : s->t->hi[nd->in[0]][i];
+  z[2] = fmin(fmax(0, z[0]), z[1]);
+}
+
+/* c relu(z) >= v z + t with t the least value of c relu(z) - v z, which is linear on both sides of 0. Its relative
+ * error is below 3 u. */
+static double least_gap(const ck_state *s, const ck_node *nd, uint32_t i, double c, double v) {
+  double z[3], t = INFINITY;
+  ck_corners(s, nd, i, z);
+  for (int j = 0; j < 3; j++) t = fmin(t, (z[j] > 0 ? c - v : -v) * z[j]);
+  return z[0] > -INFINITY && z[1] < INFINITY ? t : -INFINITY;
 }
 
 static void through_relu(ck_state *s, const ck_node *nd, double *cst, double *err) {
   uint32_t z = nd->in[0], n = s->net->size[z], flat = s->net->flat[nd->layer];
-  const double *c = s->coef[nd->out], *lo = s->t->lo[z], *hi = s->t->hi[z];
-  double *dst = ck_touch(s, z);
+  const double *c = s->coef[nd->out];
+  double *dst = ck_touch(s, z), a, k, t;
   *err += ETA * (1 + s->sum_mag[z]);
   for (uint32_t i = 0; i < n; i++) {
-    double a, t = 0, low, slope, icpt;
     int8_t phase = s->phase[flat + i];
-    if (c[i] == 0 && !phase) continue;
-    if (phase == 1) { /* z >= 0: relu(z) = z, and 0 >= -beta z */
-      a = c[i] - s->beta[flat + i];
-    } else if (phase == 2) { /* z <= 0: relu(z) = 0, and 0 >= beta z */
-      a = s->beta[flat + i];
-    } else if (lo[i] >= 0) {
-      a = c[i];
-    } else if (hi[i] <= 0) {
+    if (!isnan(s->price[flat + i])) {
+      a = s->price[flat + i];
+      t = least_gap(s, nd, i, c[i], a);
+    } else if (c[i] == 0 && !phase) {
       continue;
-    } else if (lo[i] > -INFINITY && hi[i] < INFINITY) {
-      ck_lines(lo[i], hi[i], &low, &slope, &icpt);
-      if (s->slope[flat + i] >= 0) low = s->slope[flat + i];
-      a = c[i] * (c[i] > 0 ? low : slope);
-      t = c[i] > 0 ? 0 : c[i] * icpt;
-    } else { /* relu >= 0 is all that is known */
-      a = 0;
-      t = c[i] > 0 ? 0 : c[i] * hi[i];
+    } else { /* decided: relu(z) = z and 0 >= -beta z, or relu(z) = 0 and 0 >= beta z */
+      ck_line(s, nd, i, c[i] > 0, &k, &t);
+      a = c[i] * k + (phase == 1 ? -s->beta[flat + i] : phase == 2 ? s->beta[flat + i] : 0);
+      t = t != 0 ? c[i] * t : 0;
     }
     dst[i] += a;
     *cst += t;
@@ -285,25 +302,11 @@ double ck_query_bound(ck_state *s, const ck_row *row, uint32_t n_y) {
   for (uint32_t k = 0; k < row->n; k++) {
     bool is_y = row->var[k] < n_y;
     uint32_t v = is_y ? s->net->output : s->net->input, i = row->var[k] - (is_y ? 0 : n_y);
-    double *c = ck_touch(s, v), mag = magnitude(s->t, v, i);
-    c[i] += row->coef[k]; /* exact: no variable occurs twice, but for a network that hands its input through */
-    err += (row->err[k] + 2 * U * (s->net->input == s->net->output ? fabs(c[i]) : 0)) * mag * SLACK;
+    double *c = ck_touch(s, v), mag = magnitude(s->t, v, i), before = c[i];
+    c[i] += row->coef[k];
+    err += (row->err[k] + (before != 0 ? 2 * U * fabs(c[i]) : 0)) * mag * SLACK;
   }
   return ck_row_bound(s, err);
-}
-
-double ck_query_interval(ck_state *s, const ck_row *row, uint32_t n_y) {
-  double sum = 0, mass = 0;
-  ck_propagate(s, s->net->output);
-  for (uint32_t k = 0; k < row->n; k++) {
-    bool is_y = row->var[k] < n_y;
-    uint32_t v = is_y ? s->net->output : s->net->input, i = row->var[k] - (is_y ? 0 : n_y);
-    double p = row->coef[k] * (row->coef[k] > 0 ? s->t->lo[v][i] : s->t->hi[v][i]);
-    sum += p;
-    mass += gamma_n(row->n) * fabs(p) + row->err[k] * magnitude(s->t, v, i) * SLACK;
-  }
-  double b = mass > 0 ? down(sum - up(mass * SLACK + ETA)) : sum;
-  return b < INFINITY ? b : -INFINITY;
 }
 
 bool ck_is_refuted(const ck_row *row, double bound) { return row->is_strict ? bound >= row->rhs : bound > row->rhs; }

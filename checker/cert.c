@@ -22,14 +22,17 @@ typedef struct replay {
   const ck_net *net;
   const ck_query *q;
   ck_state *s;
-  bool **is_proved; /* [n_box][n_poly] */
-  uint32_t n_layer; /* relu layers that the certificate speaks of */
-  uint32_t *layer;  /* [n_layer] the certificate's numbers of relu layers to ours */
+  bool **is_proved;       /* [n_box][n_poly] */
+  uint32_t n_layer;       /* relu layers that the certificate speaks of */
+  uint32_t *layer;        /* [n_layer] the certificate's numbers of relu layers to ours */
+  uint32_t n_flat, *flat; /* [n_flat] its numbers of neurons to ours */
   /* of the lemma or polytope under way */
   uint32_t n_mask, *mask; /* flat neurons that slopes are given for */
   uint8_t *last;          /* [n_mask] slopes of the leaf before */
   uint32_t *path, n_path; /* decided neurons, flat */
   const ck_box *box;
+  const ck_poly *mix_of;
+  ck_row mix;        /* rows of a polytope, weighed */
   bool is_void;      /* bounds of the case under way crossed: no input fits its decisions */
   uint32_t n_case;   /* cases with lemmas of their own, nested */
   scope *scope;      /* [MAX_NESTED] */
@@ -95,31 +98,45 @@ static void read_mask(replay *r) {
 
 /* All slopes: the default rule (< 0), or 0 with those of the mask 1. */
 static void set_slopes(replay *r, bool is_default) {
-  for (uint32_t i = 0; i < r->net->flat[r->net->n_layer]; i++) r->s->slope[i] = is_default ? -1 : 0;
+  for (uint32_t i = 0; i < r->net->flat[r->net->n_layer]; i++)
+    r->s->slope[i] = is_default ? -1 : 0, r->s->price[i] = NAN;
   for (uint32_t i = 0; i < r->n_mask && !is_default; i++) r->s->slope[r->mask[i]] = 1;
 }
 
-/* A byte is the change against the leaf before; byte b stands for the float32 product b * fl(1/255). */
-static void read_slopes(replay *r) {
-  uint8_t kind = byte(r);
-  if (kind != 1 && kind != 2) ck_reject(r->c, "unknown kind of slopes");
-  set_slopes(r, kind == 1);
-  const uint8_t *change = kind == 1 ? bytes(r, r->n_mask) : NULL;
-  for (uint32_t i = 0; change && i < r->n_mask; i++) {
-    r->last[i] = (uint8_t)(r->last[i] + change[i]);
-    r->s->slope[r->mask[i]] = (double)((float)r->last[i] * (1.0f / 255));
+/* A float32 of which the upper n bytes are there. */
+static double read_float(replay *r, int n) {
+  uint32_t bits = (uint32_t)word(r, n) << (32 - 8 * n);
+  float f;
+  memcpy(&f, &bits, sizeof f);
+  if (!(fabsf(f) < INFINITY)) ck_reject(r->c, "a multiplier is not finite");
+  return (double)f;
+}
+
+/* The multipliers of decided neurons that are not 0, in ascending order; neurons go by the certificate's layers. */
+static void read_multipliers(replay *r) {
+  for (uint32_t i = 0; i < r->n_path; i++) r->s->beta[r->path[i]] = 0;
+  for (uint32_t k = varint(r), at = 0; k > 0; k--) {
+    at += varint(r);
+    if (at >= r->n_flat || !r->s->phase[r->flat[at]]) ck_reject(r->c, "a multiplier is about a neuron not decided");
+    r->s->beta[r->flat[at]] = fabs(read_float(r, 2));
   }
 }
 
-/* The multipliers of the decided neurons, in the order of the path: floats, not negative. */
-static void read_multipliers(replay *r) {
-  for (uint32_t i = 0; i < r->n_path; i++) {
-    uint32_t bits = (uint32_t)word(r, 4);
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    if (!(f >= 0 && f < INFINITY)) ck_reject(r->c, "a multiplier is negative or not finite");
-    r->s->beta[r->path[i]] = (double)f;
+/* What a row is bounded with: 1 slopes, a byte is the change against the leaf before and b stands for the float32
+ * product b * fl(1/255); 2 slopes 0 and 1; 3 prices; 4 prices 0 for all neurons, which comes to intervals. */
+static void read_relaxation(replay *r) {
+  uint8_t kind = byte(r);
+  if (kind < 1 || kind > 4) ck_reject(r->c, "unknown kind of slopes");
+  set_slopes(r, kind != 2);
+  for (uint32_t i = 0; i < r->net->flat[r->net->n_layer] && kind == 4; i++) r->s->price[i] = 0;
+  const uint8_t *change = kind == 1 ? bytes(r, r->n_mask) : NULL;
+  for (uint32_t i = 0; i < r->n_mask && kind % 2; i++) {
+    if (kind == 3) r->s->price[r->mask[i]] = read_float(r, 4);
+    if (kind == 3) continue;
+    r->last[i] = (uint8_t)(r->last[i] + change[i]);
+    r->s->slope[r->mask[i]] = (double)((float)r->last[i] * (1.0f / 255));
   }
+  read_multipliers(r);
 }
 
 typedef void (*leaf_fn)(replay *r, void *arg);
@@ -161,8 +178,7 @@ typedef struct lemma {
 
 static void lemma_leaf(replay *r, void *arg) {
   lemma *m = arg;
-  read_slopes(r);
-  read_multipliers(r);
+  read_relaxation(r);
   double b = ck_neuron_bound(r->s, m->value, m->neuron, m->is_upper);
   m->bound = m->is_upper ? fmax(m->bound, b) : fmin(m->bound, b);
 }
@@ -240,12 +256,39 @@ static void bound_layer(replay *r, uint32_t value, uint32_t n) {
 
 /* ---- polytopes ---- */
 
+/* A row (its number + 1), or (0) all of them, each times a weight >= 0. */
+static const ck_row *read_row(replay *r, const ck_poly *poly) {
+  uint32_t row = below(r, poly->n_row + 1, "row"), most = 0;
+  if (row) return &poly->row[row - 1];
+  if (varint(r) != poly->n_row) ck_reject(r->c, "a polytope has another number of rows");
+  ck_row *m = &r->mix;
+  for (uint32_t k = 0; k < poly->n_row; k++) most += poly->row[k].n;
+  if (r->mix_of != poly) {
+    m->var = CK_NEW(r->c, uint32_t, most);
+    m->coef = CK_NEW(r->c, double, most);
+    m->err = CK_NEW(r->c, double, most);
+    r->mix_of = poly;
+  }
+  m->n = 0;
+  m->rhs = 0;
+  m->is_strict = false;
+  for (uint32_t k = 0; k < poly->n_row; k++) {
+    const ck_row *w = &poly->row[k];
+    double f = fabs(read_float(r, 4));
+    for (uint32_t i = 0; i < w->n; i++, m->n++) {
+      m->var[m->n] = w->var[i];
+      m->coef[m->n] = f * w->coef[i];
+      m->err[m->n] = f * w->err[i] * (1 + 0x1p-50) + 0x1p-52 * fabs(m->coef[m->n]) + 0x1p-1000;
+    }
+    m->rhs = nextafter(m->rhs + nextafter(f * w->rhs, INFINITY), INFINITY);
+    m->is_strict |= w->is_strict && f > 0;
+  }
+  return m;
+}
+
 static void poly_leaf(replay *r, void *arg) {
-  const ck_poly *poly = arg;
-  uint32_t row = below(r, poly->n_row, "row");
-  read_slopes(r);
-  read_multipliers(r);
-  const ck_row *w = &poly->row[row];
+  const ck_row *w = read_row(r, arg);
+  read_relaxation(r);
   double b = ck_query_bound(r->s, w, r->q->n_y);
   if (!ck_is_refuted(w, b) && !r->s->is_exact && b > w->rhs - 1e-6 * (1 + fabs(w->rhs))) { /* a hair: exactly then */
     r->s->is_exact = true;
@@ -295,23 +338,12 @@ static void read_neurons(replay *r) {
   }
 }
 
-/* One row that the output's intervals refute. */
-static void read_interval(replay *r) {
-  uint32_t box = below(r, r->q->n_box, "box");
-  start_box(r, box);
-  uint32_t p = below(r, r->box->n_poly, "polytope"), row = below(r, r->box->poly[p].n_row, "row");
-  const ck_row *w = &r->box->poly[p].row[row];
-  double b = ck_query_interval(r->s, w, r->q->n_y);
-  if (!ck_is_refuted(w, b)) ck_reject(r->c, "intervals do not refute: bound %.17g, needed is %.17g", b, w->rhs);
-  r->is_proved[box][p] = true;
-}
-
 /* ---- splitting the input ---- */
 
 typedef struct splits {
   uint32_t n_poly;
   ck_table *table[MAX_SPLITS]; /* by depth */
-  bool *is_open[MAX_SPLITS];
+  uint8_t *is_open[MAX_SPLITS];
   double *lo, *hi, *hull_lo, *hull_hi;
 } splits;
 
@@ -360,60 +392,68 @@ static uint32_t widest(const ck_state *s) {
   return best;
 }
 
-/* box = 0 (all polytopes end here) | (1 + axis) where ended? box(lower part) box(upper part), where ended? has a bit
- * for each polytope open so far. */
+/* box = 0 (all polytopes end here) | 1 ended? a tree of cases for each polytope not ended | (2 + axis) where ended?
+ * box(lower part) box(upper part). ended? has a bit for each polytope open so far. */
 static void split_box(replay *r, splits *sp, uint32_t depth, bool is_given) {
   ck_table *t = r->s->t = sp->table[depth];
   uint32_t x = r->net->input, n_x = r->net->size[x], v = is_given ? varint(r) : 0, n_open = 0;
   uint32_t halve = n_x;
-  bool *is_open = sp->is_open[depth], is_first = true;
+  uint8_t *is_open = sp->is_open[depth]; /* 2 = and may stay so */
+  bool is_first = true;
   r->stats->n_boxes++;
-  if (v > n_x) ck_reject(r->c, "input %u does not exist", v - 1);
+  if (v > n_x + 1) ck_reject(r->c, "input %u does not exist", v - 2);
   for (uint32_t l = 0; l < r->net->n_layer; l++) {
     const ck_node *nd = &r->net->node[r->net->relu[l]];
     bound_layer(r, nd->in[0], r->net->size[nd->out]);
   }
-  uint64_t bits = v ? word(r, 8) : 0;
+  uint64_t bits = v > 1 ? word(r, 8) : 0;
   double at;
   memcpy(&at, &bits, sizeof at);
-  for (uint32_t p = 0; p < sp->n_poly; p++) n_open += is_open[p];
+  for (uint32_t p = 0; p < sp->n_poly; p++) n_open += is_open[p] > 0;
   const uint8_t *ended = v && n_open > 1 ? bytes(r, (n_open + 7) / 8) : NULL;
   for (uint32_t p = 0, k = 0; p < sp->n_poly; p++) {
     if (!is_open[p]) continue;
     bool should_end = !v || (ended && ended[k / 8] >> (k % 8) & 1), is_refuted = refute(r, sp, &r->box->poly[p]);
     k++;
-    is_open[p] = !should_end || !is_refuted;
+    is_open[p] = should_end ? !is_refuted : 2;
     if (is_refuted) continue;
-    if (!v) halve = widest(r->s);
+    if (should_end) halve = widest(r->s);
     for (uint32_t j = 0; j < n_x; j++) {
       sp->hull_lo[j] = is_first || sp->lo[j] < sp->hull_lo[j] ? sp->lo[j] : sp->hull_lo[j];
       sp->hull_hi[j] = is_first || sp->hi[j] > sp->hull_hi[j] ? sp->hi[j] : sp->hull_hi[j];
     }
     is_first = false;
   }
+  for (uint32_t j = 0; j < n_x && !is_first; j++) {
+    t->lo[x][j] = sp->hull_lo[j];
+    t->hi[x][j] = sp->hull_hi[j];
+  }
+  for (uint32_t p = 0; p < sp->n_poly && v == 1; p++) {
+    if (is_open[p] != 2) continue;
+    r->n_mask = is_open[p] = 0;
+    tree(r, poly_leaf, &r->box->poly[p]);
+    set_slopes(r, true);
+  }
+  if (v == 1) v = 0;
   if (!v && halve == n_x) return;
   if (!v) { /* rounding elsewhere, we may fall short of what the writer saw: then halve */
     uint64_t most = (32 + r->stats->n_boxes / 16) * (r->s->is_exact ? 16 : 1);
     if (r->n_halved++ > most) ck_reject(r->c, "boxes are not proved, one of them at depth %u", depth);
     at = 0.5 * (t->lo[x][halve] + t->hi[x][halve]);
     is_given = false;
-    v = halve + 1;
+    v = halve + 2;
   }
   if (depth + 1 >= MAX_SPLITS) ck_reject(r->c, "boxes are nested too deeply");
-  for (uint32_t j = 0; j < n_x && !is_first; j++) {
-    t->lo[x][j] = sp->hull_lo[j];
-    t->hi[x][j] = sp->hull_hi[j];
-  }
   if (!sp->table[depth + 1]) {
     sp->table[depth + 1] = ck_table_new(r->c, r->net);
-    sp->is_open[depth + 1] = CK_NEW(r->c, bool, sp->n_poly);
+    sp->is_open[depth + 1] = CK_NEW(r->c, uint8_t, sp->n_poly);
   }
   /* Within the box, so that the parts cover it, whatever number it was; clipping may have passed it. */
-  at = fmin(fmax(at, t->lo[x][v - 1]), t->hi[x][v - 1]);
+  at = fmin(fmax(at, t->lo[x][v - 2]), t->hi[x][v - 2]);
   for (int side = 0; side < 2; side++) {
     ck_table *part = sp->table[depth + 1];
     ck_table_copy(r->net, t, part);
-    *(side ? &part->lo[x][v - 1] : &part->hi[x][v - 1]) = at;
+    *(side ? &part->lo[x][v - 2] : &part->hi[x][v - 2]) = at;
     part->dirty = 0;
     memcpy(sp->is_open[depth + 1], is_open, sp->n_poly);
     split_box(r, sp, depth + 1, is_given);
@@ -427,7 +467,7 @@ static void read_splits(replay *r) {
   splits *sp = CK_NEW(r->c, splits, 1);
   sp->n_poly = r->box->n_poly;
   sp->table[0] = own;
-  sp->is_open[0] = CK_NEW(r->c, bool, sp->n_poly);
+  sp->is_open[0] = CK_NEW(r->c, uint8_t, sp->n_poly);
   sp->lo = CK_NEW(r->c, double, 4 * n_x);
   sp->hi = sp->lo + n_x;
   sp->hull_lo = sp->hi + n_x;
@@ -444,7 +484,7 @@ static void read_splits(replay *r) {
 
 static void read_header(replay *r, const uint8_t net_hash[32], const uint8_t query_hash[32]) {
   const ck_net *net = r->net;
-  if (memcmp(bytes(r, 8), "EPCERT\0\1", 8) != 0) ck_reject(r->c, "not a certificate of format 1");
+  if (memcmp(bytes(r, 8), "EPCERT\0\2", 8) != 0) ck_reject(r->c, "not a certificate of format 2");
   uint8_t semantics = byte(r);
   if (semantics > 1) ck_reject(r->c, "unknown semantics");
   r->stats->is_float32 = r->s->is_f32 = semantics == 1;
@@ -465,6 +505,7 @@ static void read_header(replay *r, const uint8_t net_hash[32], const uint8_t que
     if (at == net->n_layer || is_seen[at]) ck_reject(r->c, "layer %u is not one of the network's", l);
     is_seen[at] = true;
     r->layer[l] = at;
+    for (uint32_t i = net->flat[at]; i < net->flat[at + 1]; i++) r->flat[r->n_flat++] = i;
   }
 }
 
@@ -478,6 +519,7 @@ void ck_check(ck *c, const uint8_t *cert, size_t n, const uint8_t net_hash[32], 
   r.s->is_exact = is_exact;
   r.s->t = ck_table_new(c, net);
   r.layer = CK_NEW(c, uint32_t, net->n_layer);
+  r.flat = CK_NEW(c, uint32_t, n_flat);
   r.mask = CK_NEW(c, uint32_t, n_flat);
   r.last = CK_NEW(c, uint8_t, n_flat);
   r.path = CK_NEW(c, uint32_t, MAX_CASES);
@@ -489,9 +531,7 @@ void ck_check(ck *c, const uint8_t *cert, size_t n, const uint8_t net_hash[32], 
   }
   read_header(&r, net_hash, query_hash);
   for (uint8_t section; (section = byte(&r)) != 'Z';) {
-    if (section == 'I')
-      read_interval(&r);
-    else if (section == 'N')
+    if (section == 'N')
       read_neurons(&r);
     else if (section == 'S')
       read_splits(&r);

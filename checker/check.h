@@ -23,10 +23,12 @@ typedef struct ck {
   size_t used, limit;
 } ck;
 
-/* The certificate does not prove the claim. Does not return. */
-_Noreturn void ck_reject(ck *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* Network, property or command line are not usable, so nothing can be said. Does not return. */
-_Noreturn void ck_bad_input(ck *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Does not return. */
+_Noreturn void ck_fail(ck *c, bool is_bad_input, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* The certificate does not prove the claim. */
+#define ck_reject(c, ...) ck_fail((c), false, __VA_ARGS__)
+/* Network, property or command line are not usable, so nothing can be said. */
+#define ck_bad_input(c, ...) ck_fail((c), true, __VA_ARGS__)
 /* n zeroed elements; lives until ck_clear. */
 void *ck_alloc(ck *c, size_t n, size_t size);
 #define CK_NEW(c, type, n) ((type *)ck_alloc((c), (n), sizeof(type)))
@@ -125,6 +127,7 @@ typedef struct ck_state {
   double *slope;   /* lower slope, < 0 = the default rule */
   int8_t *phase;   /* 0 open, 1 decided z >= 0, 2 decided z <= 0 */
   double *beta;    /* multiplier >= 0 of a decided neuron */
+  double *price;   /* the coefficient that the neuron's pre-activation is to get, whatever its slope; NaN = none */
   double **coef;   /* [n_val] coefficients of the row under way; those of the input stay after ck_row_bound */
   bool *is_live;   /* [n_val] */
   uint64_t n_rows; /* bounded so far */
@@ -142,15 +145,16 @@ double *ck_touch(ck_state *s, uint32_t value);
 /* A lower bound of the seeded row, less err, over the current table's box, for inputs that fit the phases. The inputs
  * of the relus below the seeds must have been propagated. -inf = nothing is known. */
 double ck_row_bound(ck_state *s, double err);
-/* Lower bound of a property row over the box by back-substitution, and by the output's interval alone. */
+/* Lower bound of a property row over the box by back-substitution. */
 double ck_query_bound(ck_state *s, const ck_row *row, uint32_t n_y);
-double ck_query_interval(ck_state *s, const ck_row *row, uint32_t n_y);
 bool ck_is_refuted(const ck_row *row, double bound);
 /* Lower (or upper) bound of one neuron of a value by back-substitution; kept when it improves the table. */
 void ck_tighten(ck_state *s, uint32_t value, uint32_t i, bool is_upper, double bound);
 double ck_neuron_bound(ck_state *s, uint32_t value, uint32_t i, bool is_upper);
-/* The lines of a relu over [l,u], l < 0 < u: slope of the lower one (through 0), slope and intercept of the upper. */
-void ck_lines(double l, double u, double *low, double *slope, double *icpt);
+/* A line that does not exceed c relu(z) for a c of that sign, z being neuron i of the relu: c (k z + t). */
+void ck_line(const ck_state *s, const ck_node *relu, uint32_t i, bool is_positive, double *k, double *t);
+/* The least and the greatest pre-activation of neuron i, and the one between them that is nearest to 0. */
+void ck_corners(const ck_state *s, const ck_node *relu, uint32_t i, double z[3]);
 
 /* ---- exact rows: exact.c ---- */
 double ck_exact_row_bound(ck_state *s, double err);

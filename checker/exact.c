@@ -28,7 +28,7 @@ static void clear(rationals *r) {
 typedef struct pass {
   ck_state *s;
   rationals *c; /* [n_val] */
-  mpq_t cst, t, w;
+  mpq_t cst, t, w, least;
   double err; /* charges that no arithmetic can take away */
 } pass;
 
@@ -59,33 +59,39 @@ static void through_affine(pass *p, uint32_t k) {
   }
 }
 
+/* As least_gap in bound.c, added to the constant. */
+static void add_least_gap(pass *p, const mpq_t c, double v, const double z[3]) {
+  for (int j = 0; j < 3; j++) {
+    mpq_set_d(p->t, -v);
+    if (z[j] > 0) mpq_add(p->t, p->t, c);
+    mpq_set_d(p->w, z[j]);
+    mpq_mul(p->t, p->t, p->w);
+    if (!j || mpq_cmp(p->t, p->least) < 0) mpq_set(p->least, p->t);
+  }
+  mpq_add(p->cst, p->cst, p->least);
+}
+
 static bool through_relu(pass *p, const ck_node *nd) {
   const ck_state *s = p->s;
   uint32_t z = nd->in[0], flat = s->net->flat[nd->layer];
-  const double *lo = s->t->lo[z], *hi = s->t->hi[z];
   if (!p->c[z].q) p->c[z] = make(s->net->size[z]);
   for (uint32_t i = 0; i < s->net->size[z]; i++) {
     mpq_t *c = &p->c[nd->out].q[i], *dst = &p->c[z].q[i];
     int8_t phase = s->phase[flat + i];
-    double low, slope, icpt;
-    if (!mpq_sgn(*c) && !phase) continue;
-    mpq_set_d(p->t, phase ? s->beta[flat + i] : 0);
-    if (phase == 1) {
-      mpq_add(*dst, *dst, *c);
-      mpq_sub(*dst, *dst, p->t);
-    } else if (phase == 2) {
-      mpq_add(*dst, *dst, p->t);
-    } else if (lo[i] >= 0) {
-      mpq_add(*dst, *dst, *c);
-    } else if (hi[i] > 0) {
-      bool is_pos = mpq_sgn(*c) > 0, is_finite = lo[i] > -INFINITY && hi[i] < INFINITY;
-      if (!is_finite && is_pos) continue;
-      if (!(hi[i] < INFINITY)) return false;
-      if (is_finite) ck_lines(lo[i], hi[i], &low, &slope, &icpt);
-      if (s->slope[flat + i] >= 0) low = s->slope[flat + i];
-      if (is_finite) add_product(p, *dst, *c, is_pos ? low : slope);
-      if (!is_pos) add_product(p, p->cst, *c, is_finite ? icpt : hi[i]);
+    double k, t, corner[3], a = phase == 1 ? -s->beta[flat + i] : phase == 2 ? s->beta[flat + i] : 0;
+    if (!isnan(s->price[flat + i])) {
+      a = s->price[flat + i];
+      ck_corners(s, nd, i, corner);
+      if (!isfinite(corner[0]) || !isfinite(corner[1])) return false;
+      add_least_gap(p, *c, a, corner);
+    } else if (mpq_sgn(*c)) {
+      ck_line(s, nd, i, mpq_sgn(*c) > 0, &k, &t);
+      if (!isfinite(t)) return false;
+      add_product(p, *dst, *c, k);
+      add_product(p, p->cst, *c, t);
     }
+    mpq_set_d(p->t, a);
+    mpq_add(*dst, *dst, p->t);
   }
   return true;
 }
@@ -110,7 +116,7 @@ double ck_exact_row_bound(ck_state *s, double err) {
   if (!s->exact) s->exact = CK_NEW(s->c, rationals, net->n_val);
   pass p = {.s = s, .c = s->exact, .err = err};
   bool is_known = true;
-  mpq_inits(p.cst, p.t, p.w, NULL);
+  mpq_inits(p.cst, p.t, p.w, p.least, NULL);
   for (uint32_t v = 0; v < net->n_val; v++) {
     if (!s->is_live[v]) continue;
     p.c[v] = make(net->size[v]);
@@ -128,6 +134,6 @@ double ck_exact_row_bound(ck_state *s, double err) {
   ck_touch(s, net->input);
   double b = is_known ? finish(&p) : -INFINITY;
   for (uint32_t v = 0; v < net->n_val; v++) clear(&p.c[v]);
-  mpq_clears(p.cst, p.t, p.w, NULL);
+  mpq_clears(p.cst, p.t, p.w, p.least, NULL);
   return b;
 }

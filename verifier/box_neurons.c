@@ -98,12 +98,16 @@ ep_status ep_box_neurons_try(ep_run *run, uint32_t box, const ep_plan *plan, con
   ep_root root = {
       .run = run, .box = box, .plan = (ep_plan *)(uintptr_t)plan, .spec = *spec, .bounds = *bounds, .relax = *relax};
   out->is_closed = out->has_candidate = false;
+  out->block = NULL;
   ep_status st = ep_snet_init(&root.net, plan, bounds, relax, run->g->output, s);
   if (st == EP_OK) st = ep_tree_init_polytope(&t, &root, poly, s);
   if (st != EP_OK || !t.n_row) goto done;
   t.rule = ep_branching_find(run->cfg->branching);
   t.ascent = ep_ascent_default();
   t.ascent.iterations = ITERATIONS;
+  if (out->proof) EP_GOTO(ep_proof_block_create(out->proof, &out->block));
+  if (out->proof) EP_GOTO(ep_proof_block_neurons(out->block, root.net.n_u, root.net.u));
+  t.proof = out->block;
   ep_domain *d = ep_domain_create(run->ctx, t.n_row, root.net.n_u, 0);
   st = EP_E_NOMEM;
   if (!d) goto done;
@@ -113,7 +117,12 @@ ep_status ep_box_neurons_try(ep_run *run, uint32_t box, const ep_plan *plan, con
         d->slope[j * root.net.n_u + root.net.layer[l].first + i] = ep_slope_pack(root.net.layer[l].sl[i]);
   st = ep_queue_push(run->ctx, &q, d);
   if (st == EP_OK) st = search(&t, &q, out, s);
+  if (st == EP_OK && out->is_closed && out->block) st = ep_proof_block_close(out->block);
 done:
+  if (st != EP_OK || !out->is_closed) {
+    ep_proof_block_destroy(out->block);
+    out->block = NULL;
+  }
   ep_queue_clear(run->ctx, &q);
   ep_scratch_restore(s, m);
   return st;

@@ -37,6 +37,10 @@ typedef struct ep_box_try {
   bool has_candidate; /* corner[n_x] (the caller's) looks like a counterexample */
   double *corner;
   uint64_t domains; /* bounded; added to */
+  /* Where the cases are recorded, NULL = nowhere; and what became of them when is_closed: a closed block, the caller's.
+   */
+  ep_proof *proof;
+  ep_proof_block *block;
 } ep_box_try;
 /* Tries polytope `poly` over the box in `bounds` (batch 1, certified, with its lines). Nothing is marked in the run.
  * Memory from `s` and given back. */

@@ -19,11 +19,11 @@ typedef struct dump {
   uint32_t n_layer, *n; /* [n_layer] neurons */
   uint32_t n_mask, cap_mask, (*mask)[2];
   uint8_t *last;
-  uint32_t depth, n_path;
+  uint32_t depth;
 } dump;
 
 static ep_status broken(const dump *d, const char *what) {
-  return EP_FAIL(d->ctx, EP_E_SYNTAX, "%s: not a certificate of format 1: %s", d->path, what);
+  return EP_FAIL(d->ctx, EP_E_SYNTAX, "%s: not a certificate of format 2: %s", d->path, what);
 }
 
 static ep_status take(dump *d, size_t n, const uint8_t **out) {
@@ -80,9 +80,9 @@ static ep_status header(dump *d) {
   const uint8_t *b;
   uint8_t semantics;
   EP_TRY(take(d, 8, &b));
-  if (memcmp(b, "EPCERT\0\1", 8) != 0) return broken(d, "its first bytes are others");
+  if (memcmp(b, "EPCERT\0\2", 8) != 0) return broken(d, "its first bytes are others");
   EP_TRY(byte(d, &semantics));
-  printf("{\"format\": 1,\n \"semantics\": \"%s\"", semantics ? "float32" : "real");
+  printf("{\"format\": 2,\n \"semantics\": \"%s\"", semantics ? "float32" : "real");
   EP_TRY(print_hash(d, "network_sha256"));
   EP_TRY(print_hash(d, "property_sha256"));
   EP_TRY(number(d, &d->n_layer));
@@ -128,38 +128,82 @@ static ep_status mask(dump *d) {
   return EP_OK;
 }
 
+/* A float of which the upper n bytes are there. */
+static ep_status print_float(dump *d, size_t n) {
+  const uint8_t *b;
+  uint32_t bits = 0;
+  float f;
+  EP_TRY(take(d, n, &b));
+  for (size_t i = 0; i < n; i++) bits |= (uint32_t)b[i] << (8 * (i + 4 - n));
+  memcpy(&f, &bits, sizeof f);
+  printf(f - f == 0 ? "%.9g" : "null", (double)f);
+  return EP_OK;
+}
+
+static ep_status print_floats(dump *d, uint32_t n) {
+  putchar('[');
+  for (uint32_t i = 0; i < n; i++) {
+    if (i) printf(", ");
+    EP_TRY(print_float(d, 4));
+  }
+  putchar(']');
+  return EP_OK;
+}
+
+/* Decided neurons whose multiplier is not 0. */
+static ep_status multipliers(dump *d) {
+  uint32_t n, gap, at = 0, l;
+  EP_TRY(number(d, &n));
+  printf("\"multipliers\": [");
+  for (uint32_t i = 0; i < n; i++) {
+    EP_TRY(number(d, &gap));
+    at += gap;
+    uint32_t k = at;
+    for (l = 0; l < d->n_layer && k >= d->n[l]; l++) k -= d->n[l];
+    if (l == d->n_layer) return broken(d, "a multiplier without a neuron");
+    printf("%s[%" PRIu32 ", %" PRIu32 ", ", i ? ", " : "", l, k);
+    EP_TRY(print_float(d, 2));
+    putchar(']');
+  }
+  putchar(']');
+  return EP_OK;
+}
+
+static ep_status row(dump *d) {
+  uint32_t v;
+  EP_TRY(number(d, &v));
+  if (v) {
+    printf("\"row\": %" PRIu32 ", ", v - 1);
+    return EP_OK;
+  }
+  EP_TRY(number(d, &v));
+  printf("\"weights\": ");
+  EP_TRY(print_floats(d, v));
+  printf(", ");
+  return EP_OK;
+}
+
 static ep_status leaf(dump *d, bool has_row) {
-  uint32_t row;
   uint8_t kind;
   const uint8_t *b;
   putchar('{');
-  if (has_row) {
-    EP_TRY(print_number(d, "row", &row));
-    printf(", ");
-  }
+  if (has_row) EP_TRY(row(d));
   EP_TRY(byte(d, &kind));
-  printf("\"slopes\": ");
-  if (kind == 2)
-    printf("\"ones\"");
-  else if (kind != 1)
-    return broken(d, "unknown slopes");
+  static const char *const start[] = {"\"slopes\": [", "\"slopes\": \"ones\"", "\"prices\": ", "\"prices\": 0"};
+  if (kind < 1 || kind > 4) return broken(d, "unknown slopes");
+  fputs(start[kind - 1], stdout);
+  if (kind == 3) EP_TRY(print_floats(d, d->n_mask));
   if (kind == 1) {
     EP_TRY(take(d, d->n_mask, &b));
     for (uint32_t i = 0; i < d->n_mask; i++) {
       d->last[i] = (uint8_t)(d->last[i] + b[i]);
-      printf("%s%u", i ? ", " : "[", d->last[i]);
+      printf("%s%u", i ? ", " : "", d->last[i]);
     }
-    printf(d->n_mask ? "]" : "[]");
+    putchar(']');
   }
-  printf(", \"multipliers\": [");
-  for (uint32_t i = 0; i < d->n_path; i++) {
-    float f;
-    EP_TRY(take(d, 4, &b));
-    uint32_t bits = b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
-    memcpy(&f, &bits, sizeof f);
-    printf(f - f == 0 ? "%s%.9g" : "%snull", i ? ", " : "", (double)f);
-  }
-  printf("]}");
+  printf(", ");
+  EP_TRY(multipliers(d));
+  putchar('}');
   return EP_OK;
 }
 
@@ -225,12 +269,10 @@ static ep_status tree(dump *d, bool has_row) {
   } else {
     if (v - 2 >= d->n_mask) return broken(d, "a case without a neuron");
     printf("{\"neuron\": [%" PRIu32 ", %" PRIu32 "], \"inactive\": ", d->mask[v - 2][0], d->mask[v - 2][1]);
-    d->n_path++;
     EP_TRY(tree(d, has_row));
     printf(", \"active\": ");
     EP_TRY(tree(d, has_row));
     putchar('}');
-    d->n_path--;
   }
   d->depth--;
   return EP_OK;
@@ -269,37 +311,67 @@ static ep_status neurons(dump *d) {
   return EP_OK;
 }
 
+/* The polytopes with is_open that do not end at this box. */
+static ep_status read_left(dump *d, uint32_t n_poly, const uint8_t *is_open, uint8_t *left) {
+  uint32_t n_open = 0, k = 0;
+  const uint8_t *ended = NULL;
+  for (uint32_t p = 0; p < n_poly; p++) n_open += is_open[p];
+  if (n_open > 1) EP_TRY(take(d, (n_open + 7) / 8, &ended));
+  for (uint32_t p = 0; p < n_poly; p++) {
+    left[p] = is_open[p] && !(ended && ended[k / 8] >> (k % 8) & 1);
+    k += is_open[p];
+  }
+  return EP_OK;
+}
+
+static ep_status boxes(dump *d, uint32_t n_poly, const uint8_t *is_open);
+
+static ep_status halves(dump *d, uint32_t axis, uint32_t n_poly, const uint8_t *is_open, uint8_t *left) {
+  const uint8_t *b;
+  uint64_t bits = 0;
+  double at;
+  EP_TRY(take(d, 8, &b));
+  for (int i = 0; i < 8; i++) bits |= (uint64_t)b[i] << (8 * i);
+  memcpy(&at, &bits, sizeof at);
+  EP_TRY(read_left(d, n_poly, is_open, left));
+  printf(at - at == 0 ? "{\"input\": %" PRIu32 ", \"at\": %.17g" : "{\"input\": %" PRIu32 ", \"at\": null", axis, at);
+  printf(", \"lower\": ");
+  EP_TRY(boxes(d, n_poly, left));
+  printf(", \"upper\": ");
+  EP_TRY(boxes(d, n_poly, left));
+  putchar('}');
+  return EP_OK;
+}
+
+/* A tree for each polytope that does not end by the box alone. */
+static ep_status decided(dump *d, uint32_t n_poly, const uint8_t *is_open, uint8_t *left) {
+  EP_TRY(read_left(d, n_poly, is_open, left));
+  printf("{\"cases\": [");
+  d->n_mask = 0;
+  for (uint32_t p = 0, n = 0; p < n_poly; p++) {
+    if (!left[p]) continue;
+    printf("%s{\"polytope\": %" PRIu32 ", \"tree\": ", n++ ? ", " : "", p);
+    EP_TRY(tree(d, true));
+    putchar('}');
+  }
+  printf("]}");
+  return EP_OK;
+}
+
 /* Open polytopes as bytes. */
 static ep_status boxes(dump *d, uint32_t n_poly, const uint8_t *is_open) {
-  uint32_t v, n_open = 0, k = 0;
-  const uint8_t *b, *ended = NULL;
+  uint32_t v;
   EP_TRY(number(d, &v));
   if (!v) {
     printf("\"end\"");
     return EP_OK;
   }
   if (d->depth >= MAX_DEPTH) return broken(d, "nested too deeply");
-  EP_TRY(take(d, 8, &b));
-  uint64_t bits = 0;
-  double at;
-  for (int i = 0; i < 8; i++) bits |= (uint64_t)b[i] << (8 * i);
-  memcpy(&at, &bits, sizeof at);
-  for (uint32_t p = 0; p < n_poly; p++) n_open += is_open[p];
-  if (n_open > 1) EP_TRY(take(d, (n_open + 7) / 8, &ended));
   uint8_t *left = ep_calloc(d->ctx, n_poly + 1u, 1);
   if (!left) return EP_E_NOMEM;
-  for (uint32_t p = 0; p < n_poly; p++) {
-    left[p] = is_open[p] && !(ended && ended[k / 8] >> (k % 8) & 1);
-    k += is_open[p];
-  }
-  printf(at - at == 0 ? "{\"input\": %" PRIu32 ", \"at\": %.17g" : "{\"input\": %" PRIu32 ", \"at\": null", v - 1, at);
-  printf(", \"lower\": ");
   d->depth++;
-  ep_status st = boxes(d, n_poly, left);
-  printf(", \"upper\": ");
-  if (st == EP_OK) st = boxes(d, n_poly, left);
+  ep_status st = v == 1 ? decided(d, n_poly, is_open, left) : halves(d, v - 2, n_poly, is_open, left);
   d->depth--;
-  putchar('}');
   ep_free(d->ctx, left);
   return st;
 }
@@ -325,21 +397,11 @@ static ep_status splits(dump *d) {
 
 static ep_status sections(dump *d) {
   uint8_t op;
-  uint32_t v, n = 0;
+  uint32_t n = 0;
   EP_TRY(byte(d, &op));
   while (op != 'Z') {
-    printf("%s\n {\"kind\": \"%s\", ", n++ ? "," : "",
-           op == 'I'   ? "intervals"
-           : op == 'N' ? "neurons"
-           : op == 'S' ? "boxes"
-                       : "?");
-    if (op == 'I') {
-      EP_TRY(print_number(d, "box", &v));
-      printf(", ");
-      EP_TRY(print_number(d, "polytope", &v));
-      printf(", ");
-      EP_TRY(print_number(d, "row", &v));
-    } else if (op == 'N') {
+    printf("%s\n {\"kind\": \"%s\", ", n++ ? "," : "", op == 'N' ? "neurons" : op == 'S' ? "boxes" : "?");
+    if (op == 'N') {
       EP_TRY(neurons(d));
     } else if (op == 'S') {
       EP_TRY(splits(d));

@@ -25,6 +25,7 @@ typedef struct division {
 typedef struct dive {
   division *v;
   size_t task;
+  uint64_t n_lost; /* domains that did not close so far */
 } dive;
 
 /* Two certified rows through the whole network for every unstable neuron. */
@@ -68,7 +69,7 @@ static ep_status try_corner(const dive *d, const float *corner, ep_scratch *s) {
   return EP_OK;
 }
 
-static ep_status collect(const dive *d, ep_step *e, ep_queue *q, ep_status st, ep_scratch *s) {
+static ep_status collect(dive *d, ep_step *e, ep_queue *q, ep_status st, ep_scratch *s) {
   size_t n_x = e->tree->root->spec.n_x;
   for (size_t i = 0; i < e->n_child && st == EP_OK; i++)
     if (e->has_candidate[i]) st = try_corner(d, e->corner + i * n_x, s);
@@ -76,11 +77,12 @@ static ep_status collect(const dive *d, ep_step *e, ep_queue *q, ep_status st, e
   atomic_fetch_add(&d->v->domains, e->n_bounded);
   atomic_fetch_add(&d->v->certified, e->n_certified);
   atomic_fetch_add(&d->v->stuck, e->n_stuck);
+  d->n_lost += e->n_stuck;
   return st;
 }
 
 /* Searches from the queue's domains until it is empty or `max` domains have been bounded. */
-static ep_status search(const dive *d, const ep_tree *t, ep_queue *q, uint64_t max, ep_scratch *s) {
+static ep_status search(dive *d, const ep_tree *t, ep_queue *q, uint64_t max, ep_scratch *s) {
   uint64_t n = 0;
   size_t batch = ep_tree_batch(t);
   while (q->n && n < max && !is_over(d)) {
@@ -104,22 +106,24 @@ static ep_status record_block(const ep_tree *t, const ep_domain *domain, ep_proo
 }
 
 /* Owns `domain`, one of the search t. */
-static ep_status descend(const dive *d, const ep_tree *t, ep_domain *domain, ep_scratch *s) {
+static ep_status descend(dive *d, const ep_tree *t, ep_domain *domain, ep_scratch *s) {
   ep_ctx *ctx = t->ctx;
   ep_scratch_mark m = ep_scratch_save(s);
   ep_queue q = {0};
   ep_rebound own = {.is_empty = true};
   ep_tree below;
   ep_status st = EP_OK;
+  uint64_t n_lost = d->n_lost;
   if (is_over(d)) {
     atomic_fetch_add(&d->v->open, 1);
+    d->n_lost++;
     goto done;
   }
   ep_proof_block *block = NULL;
   if (t->proof) EP_GOTO(ep_proof_block_create(t->root->plan->proof, &block));
   st = ep_rebound_run(t, domain, &d->v->rebound, block, s, &own);
   if (block && st == EP_OK && !own.is_empty) st = ep_proof_block_neurons(block, own.root.net.n_u, own.root.net.u);
-  if (block && st == EP_OK && own.is_empty) ep_proof_block_set_void(block);
+  if (block && st == EP_OK && own.is_empty) st = ep_proof_block_set_void(block);
   if (block && st == EP_OK) /* what is recorded in it from now on, others do not touch */
     st = record_block(t, domain, block);
   else
@@ -135,6 +139,7 @@ static ep_status descend(const dive *d, const ep_tree *t, ep_domain *domain, ep_
   if (st != EP_OK) goto done;
   EP_GOTO(search(d, &below, &q, MIN_DOMAINS + (uint64_t)((double)own.n_row / ROWS_PER_DOMAIN), s));
   while (q.n && st == EP_OK) st = descend(d, &below, ep_queue_pop(&q), s);
+  if (block && st == EP_OK && d->n_lost == n_lost) st = ep_proof_block_close(block);
 done:
   atomic_fetch_add(&d->v->open, q.n);
   ep_free(ctx, own.domain);
@@ -147,7 +152,7 @@ done:
 static ep_status run_task(void *arg, size_t index, unsigned worker, ep_scratch *s) {
   division *v = arg;
   (void)worker;
-  dive d = {v, index};
+  dive d = {.v = v, .task = index};
   ep_domain *own = v->task[index];
   v->task[index] = NULL;
   ep_status st = descend(&d, v->tree, own, s);

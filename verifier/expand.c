@@ -236,22 +236,28 @@ ep_status ep_tree_phases(const ep_tree *t, size_t n, ep_domain *const *d, ep_pha
   return EP_OK;
 }
 
-/* Slopes as the record of a proof holds them; multipliers go there as they are. */
-static void round_slopes(const batch *b, size_t n, const float **alpha) {
-  for (size_t i = 0; i < n; i++)
+/* Slopes and multipliers of rows as the record of a proof holds them. */
+static void round_rows(const batch *b, size_t n, const size_t *row, const float **alpha) {
+  uint32_t stride = b->t->net->n_layer + 1;
+  for (size_t i = 0; i < n; i++) {
     for (uint32_t k = 0; k < b->t->net->n_u; k++) ((float *)alpha[i])[k] = ep_slope_unpack(ep_slope_pack(alpha[i][k]));
+    for (uint32_t e = b->phases.ptr[row[i] * stride]; e < b->phases.ptr[(row[i] + 1) * stride]; e++)
+      ((float *)b->phases.beta)[e] = ep_beta_round(b->phases.beta[e]);
+  }
 }
 
 /* Child i is closed by row `row` of the batch. */
 static ep_status record_leaf(const batch *b, size_t i, size_t row, ep_scratch *s) {
   uint32_t n_u = b->t->net->n_u, n_dec = n_dec_of(b, i);
   ep_proof_leaf leaf = {.row = (uint32_t)(row % b->t->n_row), .n_dec = n_dec};
-  leaf.dec = EP_SCRATCH(s, uint32_t, n_dec + 1);
-  leaf.slope = EP_SCRATCH(s, uint8_t, n_u + 1);
-  if (!leaf.dec || !leaf.slope) return EP_E_NOMEM;
-  merge_decisions(b, i, leaf.dec, NULL);
-  leaf.beta = (float *)b->phases.beta + b->phases.ptr[row * (b->t->net->n_layer + 1)];
-  for (uint32_t k = 0; k < n_u; k++) leaf.slope[k] = ep_slope_pack(b->ascent.alpha[row][k]);
+  uint32_t *dec = EP_SCRATCH(s, uint32_t, n_dec + 1);
+  uint8_t *slope = EP_SCRATCH(s, uint8_t, n_u + 1);
+  if (!dec || !slope) return EP_E_NOMEM;
+  merge_decisions(b, i, dec, NULL);
+  for (uint32_t k = 0; k < n_u; k++) slope[k] = ep_slope_pack(b->ascent.alpha[row][k]);
+  leaf.dec = dec;
+  leaf.beta = b->phases.beta + b->phases.ptr[row * (b->t->net->n_layer + 1)];
+  leaf.slope = slope;
   return ep_proof_block_add(b->t->proof, &leaf, NULL, 0);
 }
 
@@ -282,8 +288,8 @@ static ep_status certify(batch *b, ep_scratch *s) {
   ep_decision *dec = EP_SCRATCH(s, ep_decision, n_dec + 1);
   if (!dec) st = EP_E_NOMEM;
   if (!dec) goto done;
+  if (b->t->proof) round_rows(b, n, row, alpha);
   n_dec = ep_phases_decisions(b->t->net, &b->phases, n, row, dec);
-  if (b->t->proof) round_slopes(b, n, alpha);
   EP_GOTO(ep_snet_slopes(b->t->net, &root->relax, n, alpha, s, &slopes));
   EP_GOTO(ep_spec_margins(&root->spec, root->plan, &root->relax, &root->bounds, n, id, dom, slopes, dec, n_dec, NULL,
                           margin, lin, s));

@@ -33,6 +33,7 @@ typedef struct split {
   uint64_t *n_open;        /* [n_box] boxes of each root still open */
   bool *is_stuck;          /* [n_box] a box could not be split further */
   ep_split_record *record; /* [n_box] for the certificate, NULL = none is wanted */
+  ep_proof *proof;         /* the same: what the neurons of boxes decide */
   double worst;
   ep_box_neurons neurons;
   uint64_t domains; /* of searches on neurons */
@@ -85,6 +86,7 @@ static void split_clear(split *sp) {
   }
   ep_free(sp->run->ctx, sp->stack);
   for (uint32_t i = 0; sp->record && i < sp->run->q->n_box; i++) ep_split_record_clear(&sp->record[i]);
+  ep_proof_destroy(sp->proof);
 }
 
 /* ---- one batch ---- */
@@ -102,6 +104,7 @@ typedef struct batch {
   bool may_probe[MAX_BATCH], is_probe[MAX_BATCH]; /* verifier/box_neurons.h */
   /* Boxes whose neurons were tried, closed by that, and the domains it took. */
   uint64_t n_try, n_closed, domains;
+  ep_bytes trees[MAX_BATCH];     /* for the certificate, when neurons closed the box */
   double *corner;                /* [n x n_x] candidate inputs, in the batch's own memory */
   bool has_candidate[MAX_BATCH]; /* the float64 forward pass says the corner is a counterexample */
   /* while it runs: bounds and lines, the rows' coefficients at activations, the inputs' shares in pre-activations */
@@ -263,12 +266,33 @@ static ep_status view_of(const batch *b, size_t d, ep_scratch *s, ep_trace_itv *
   return EP_OK;
 }
 
+/* Tries the open polytopes of box d. What is recorded has all of them closed by neurons or none. */
+static ep_status decide_box(batch *b, size_t d, const ep_trace_itv *t, const ep_relax_f64 *relax, bool *is_closed,
+                            ep_scratch *s) {
+  split *sp = b->sp;
+  entry *e = b->e[d];
+  const ep_spec *spec = &sp->spec[e->root];
+  ep_box_try one = {.corner = b->corner + d * sp->n_x, .is_closed = true, .proof = sp->proof};
+  ep_status st = EP_OK;
+  for (uint32_t p = 0; p < spec->n_poly && one.is_closed && st == EP_OK; p++) {
+    if (!e->is_open[p]) continue;
+    st = ep_box_neurons_try(sp->run, e->root, sp->plan, spec, t, relax, p, &one, s);
+    if (st == EP_OK && one.is_closed && !sp->proof) e->is_open[p] = false;
+    if (!one.block) continue;
+    const ep_bytes *tree = ep_proof_block_bytes(one.block);
+    if (st == EP_OK) st = ep_bytes_add_number(&b->trees[d], 1);
+    if (st == EP_OK) st = ep_bytes_add(&b->trees[d], tree->data, tree->n);
+    ep_proof_block_destroy(one.block);
+  }
+  b->domains += one.domains;
+  *is_closed = one.is_closed;
+  return st;
+}
+
 /* Boxes that are open with few unstable neurons: closed if the phases of these do it. */
 static ep_status decide_neurons(batch *b, ep_scratch *s) {
   split *sp = b->sp;
-  if (sp->record) return EP_OK; /* certificates of box trees hold no cases */
   for (size_t d = 0; d < b->n; d++) {
-    const ep_spec *spec = &sp->spec[b->e[d]->root];
     ep_scratch_mark m = ep_scratch_save(s);
     ep_trace_itv t;
     ep_relax_f64 relax;
@@ -278,16 +302,10 @@ static ep_status decide_neurons(batch *b, ep_scratch *s) {
     b->is_probe[d] = !is_open && b->may_probe[d];
     is_open |= b->is_probe[d];
     b->n_try += !is_open;
-    ep_box_try t1 = {.corner = b->corner + d * sp->n_x};
-    for (uint32_t p = 0; p < spec->n_poly && !is_open; p++) {
-      t1.is_closed = true;
-      if (b->e[d]->is_open[p])
-        EP_TRY(ep_box_neurons_try(sp->run, b->e[d]->root, sp->plan, spec, &t, &relax, p, &t1, s));
-      if (t1.is_closed) b->e[d]->is_open[p] = false;
-      is_open = !t1.is_closed;
-    }
-    b->domains += t1.domains;
-    b->n_closed += !is_open;
+    bool is_closed = false;
+    if (!is_open) EP_TRY(decide_box(b, d, &t, &relax, &is_closed, s));
+    is_open = !is_closed;
+    b->n_closed += is_closed;
     if (!is_open) b->out[d] = CLOSED;
     ep_scratch_restore(s, m);
   }
@@ -439,10 +457,13 @@ static ep_status settle(split *sp, batch *b, size_t d) {
   else if (b->is_probe[d] && is_split)
     e->probe = ep_box_neurons_start(&sp->neurons);
   if (!is_split) {
+    ep_status st = EP_OK;
     if (b->out[d] == STUCK) sp->is_stuck[e->root] = true;
+    if (b->out[d] == CLOSED && b->trees[d].n)
+      st = ep_split_record_neurons(&sp->record[e->root], e->id, e->is_open, &b->trees[d]);
     sp->n_open[e->root]--;
     entry_give(sp, e);
-    return EP_OK;
+    return st;
   }
   entry *f = entry_take(sp);
   if (!f) {
@@ -484,6 +505,7 @@ static ep_status round_of_batches(split *sp, batch *bs, double *corners, size_t 
     b->n_try = b->n_closed = b->domains = 0;
     for (b->n = 0; b->n < per && sp->n_stack; b->n++) {
       b->e[b->n] = sp->stack[--sp->n_stack];
+      b->trees[b->n] = (ep_bytes){.ctx = sp->run->ctx};
       b->out[b->n] = OPEN;
       b->is_probe[b->n] = false;
       b->may_probe[b->n] = ep_box_neurons_is_probe(&sp->neurons);
@@ -506,6 +528,7 @@ static ep_status round_of_batches(split *sp, batch *bs, double *corners, size_t 
         st = settle(sp, b, d);
       else
         entry_give(sp, b->e[d]); /* the search is over; root n_open stays positive */
+      ep_bytes_clear(&b->trees[d]);
     }
   return st;
 }
@@ -529,7 +552,8 @@ static ep_status push_roots(split *sp) {
     sp->n_open[i] = 1;
     sp->n_root++;
     e->id = 0;
-    if (sp->record && ep_split_record_init(&sp->record[i], run->ctx, box->n_poly, e->is_open) != EP_OK) {
+    if (sp->record &&
+        ep_split_record_init(&sp->record[i], run->ctx, box->n_poly, e->is_open) != EP_OK) {
       entry_give(sp, e);
       return EP_E_NOMEM;
     }
@@ -628,6 +652,7 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
     sp->record = EP_SCRATCH(s, ep_split_record, q->n_box + 1);
     if (!sp->record) return EP_E_NOMEM;
     memset(sp->record, 0, q->n_box * sizeof *sp->record);
+    EP_TRY(ep_proof_create(run->ctx, run->g, &sp->proof));
   }
   sp->nz = sp->plan->z_off[sp->plan->n_z];
   for (uint32_t i = 0; i < q->n_box; i++) EP_TRY(ep_spec_init(&spec[i], *plan, q, i, s));

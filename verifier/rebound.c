@@ -126,32 +126,38 @@ static double *seeds(const layer *y, size_t rows, const uint32_t *neuron, const 
   return c;
 }
 
-/* Slopes as the record of a proof holds them. */
-static void round_slopes(const layer *y, size_t rows, float *const *alpha) {
+/* Slopes and multipliers as the record of a proof holds them. */
+static void round_rows(const layer *y, size_t rows, const ep_ascent *a) {
   for (size_t r = 0; r < rows; r++)
-    for (uint32_t k = 0; k < y->net.n_u; k++) alpha[r][k] = ep_slope_unpack(ep_slope_pack(alpha[r][k]));
+    for (uint32_t k = 0; k < y->net.n_u; k++) a->alpha[r][k] = ep_slope_unpack(ep_slope_pack(a->alpha[r][k]));
+  for (size_t i = 0; i < rows * y->n_own; i++) a->own_beta[i] = ep_beta_round(a->own_beta[i]);
+  for (size_t i = 0; i < rows * y->n_before; i++)
+    ((float *)a->phases->beta)[i] = ep_beta_round(a->phases->beta[i]);
 }
 
 /* Row r improves the bound of its neuron. */
 static ep_status record_row(const layer *y, size_t r, uint32_t neuron, const ep_ascent *a, ep_scratch *s) {
   uint32_t n_u = y->net.n_u, n = 0, node = 0;
   ep_proof_leaf leaf = {.key = 2 * neuron + r % 2};
-  leaf.dec = EP_SCRATCH(s, uint32_t, y->n_before + y->n_own + 1);
-  leaf.beta = EP_SCRATCH(s, float, y->n_before + y->n_own + 1);
-  leaf.slope = EP_SCRATCH(s, uint8_t, n_u + 1);
-  if (!leaf.dec || !leaf.beta || !leaf.slope) return EP_E_NOMEM;
+  uint32_t *dec = EP_SCRATCH(s, uint32_t, y->n_before + y->n_own + 1);
+  float *beta = EP_SCRATCH(s, float, y->n_before + y->n_own + 1);
+  uint8_t *slope = EP_SCRATCH(s, uint8_t, n_u + 1);
+  if (!dec || !beta || !slope) return EP_E_NOMEM;
   for (uint32_t k = 0; k < y->n_before; k++, n++) {
-    leaf.dec[n] = 2 * (y->net.layer[y->at_layer[k]].first + y->at[k]) + y->is_before_active[k];
-    leaf.beta[n] = a->phases->beta[r * y->n_before + k];
+    dec[n] = 2 * (y->net.layer[y->at_layer[k]].first + y->at[k]) + y->is_before_active[k];
+    beta[n] = a->phases->beta[r * y->n_before + k];
   }
   for (uint32_t k = 0; k < y->n_dec; k++)
     if (pre_activation(y, y->place[k]) == y->v) node = y->place[k]->node;
   for (size_t k = 0; k < y->n_own; k++, n++) {
-    leaf.dec[n] = (2 * ep_proof_flat(y->root->plan->proof, node, y->own[k]) + y->own_is_active[k]) | EP_PROOF_FLAT;
-    leaf.beta[n] = a->own_beta[r * y->n_own + k];
+    dec[n] = (2 * ep_proof_flat(y->root->plan->proof, node, y->own[k]) + y->own_is_active[k]) | EP_PROOF_FLAT;
+    beta[n] = a->own_beta[r * y->n_own + k];
   }
   leaf.n_dec = n;
-  for (uint32_t k = 0; k < n_u; k++) leaf.slope[k] = ep_slope_pack(a->alpha[r][k]);
+  leaf.dec = dec;
+  leaf.beta = beta;
+  leaf.slope = slope;
+  for (uint32_t k = 0; k < n_u; k++) slope[k] = ep_slope_pack(a->alpha[r][k]);
   return ep_proof_block_add(y->lemmas, &leaf, NULL, 0);
 }
 
@@ -225,7 +231,7 @@ static ep_status bound_chunk(const layer *y, size_t from, size_t n, bool *is_emp
                  .alpha = alphas,
                  .is_done = is_done};
   EP_TRY(ep_ascent_run(&a, y->opt, s));
-  if (y->proof) round_slopes(y, rows, alphas);
+  if (y->proof) round_rows(y, rows, &a);
   EP_TRY(certify(y, rows, neuron, sign, &a, bound, s));
   double *lo = y->root->bounds.lo[y->v], *hi = y->root->bounds.hi[y->v];
   for (size_t i = 0; i < n; i++) {

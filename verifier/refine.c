@@ -166,6 +166,8 @@ static ep_status certify_chunk(void *arg, size_t index, unsigned worker, ep_scra
   ep_decision *dec = EP_SCRATCH(s, ep_decision, n_dec + 1);
   if (!dec) goto done;
   EP_GOTO(ep_tree_phases(&y->tree, n, d, &phases, s));
+  uint32_t n_beta = phases.ptr[n * (y->net.n_layer + 1)];
+  for (uint32_t i = 0; i < n_beta && p->proof; i++) ((float *)phases.beta)[i] = ep_beta_round(phases.beta[i]);
   n_dec = ep_phases_decisions(&y->net, &phases, n, row, dec);
   EP_GOTO(ep_snet_slopes(&y->net, &y->root->relax, n, alpha, s, &tables));
   ep_backward_f64 b = {.plan = p,

@@ -28,6 +28,11 @@ void ep_split_record_clear(ep_split_record *r) {
   if (!r->ctx) return;
   ep_free(r->ctx, r->node);
   ep_free(r->ctx, r->is_open);
+  for (uint32_t i = 0; i < r->n_neurons; i++) {
+    ep_free(r->ctx, r->neurons[i].is_open);
+    ep_bytes_clear(&r->neurons[i].trees);
+  }
+  ep_free(r->ctx, r->neurons);
   *r = (ep_split_record){0};
 }
 
@@ -39,10 +44,24 @@ ep_status ep_split_record_cut(ep_split_record *r, uint32_t id, uint32_t axis, do
   return add(r, is_open);
 }
 
-/* Which of the polytopes open in the box are no longer so in its halves, one bit each; only if there is a choice. */
-static ep_status write_ended(const ep_split_record *r, uint32_t id, ep_bytes *out) {
-  const uint8_t *before = r->is_open + (size_t)id * r->n_poly;
-  const uint8_t *after = r->is_open + (size_t)r->node[id].low * r->n_poly;
+ep_status ep_split_record_neurons(ep_split_record *r, uint32_t id, const bool *is_open, ep_bytes *trees) {
+  if (!(r->n_neurons & (r->n_neurons - 1))) { /* full at powers of two */
+    ep_split_neurons *t = ep_realloc(r->ctx, r->neurons, (2 * (size_t)r->n_neurons + 1) * sizeof *t);
+    if (!t) return EP_E_NOMEM;
+    r->neurons = t;
+  }
+  ep_split_neurons *own = &r->neurons[r->n_neurons];
+  own->is_open = ep_alloc(r->ctx, r->n_poly + 1u);
+  if (!own->is_open) return EP_E_NOMEM;
+  for (uint32_t p = 0; p < r->n_poly; p++) own->is_open[p] = is_open[p];
+  own->trees = *trees;
+  *trees = (ep_bytes){.ctx = r->ctx};
+  r->node[id].axis = ++r->n_neurons;
+  return EP_OK;
+}
+
+/* Which of the polytopes open before are no longer so, one bit each; only if there is a choice. */
+static ep_status write_ended(const ep_split_record *r, const uint8_t *before, const uint8_t *after, ep_bytes *out) {
   uint32_t n_open = 0, k = 0;
   uint8_t bits = 0;
   for (uint32_t p = 0; p < r->n_poly; p++) n_open += before[p];
@@ -56,16 +75,24 @@ static ep_status write_ended(const ep_split_record *r, uint32_t id, ep_bytes *ou
   return EP_OK;
 }
 
+static ep_status write_leaf(const ep_split_record *r, uint32_t id, ep_bytes *out) {
+  if (!r->node[id].axis) return ep_bytes_add_number(out, 0);
+  const ep_split_neurons *own = &r->neurons[r->node[id].axis - 1];
+  EP_TRY(ep_bytes_add_number(out, 1));
+  EP_TRY(write_ended(r, r->is_open + (size_t)id * r->n_poly, own->is_open, out));
+  return ep_bytes_add(out, own->trees.data, own->trees.n);
+}
+
 static ep_status write_box(const ep_split_record *r, uint32_t id, ep_bytes *out) {
   const ep_split_node *nd = &r->node[id];
-  EP_TRY(ep_bytes_add_number(out, nd->low ? nd->axis + 1 : 0));
-  if (!nd->low) return EP_OK;
+  if (!nd->low) return write_leaf(r, id, out);
+  EP_TRY(ep_bytes_add_number(out, nd->axis + 2));
   uint64_t bits;
   uint8_t at[8];
   memcpy(&bits, &nd->at, sizeof bits);
   for (int i = 0; i < 8; i++) at[i] = (uint8_t)(bits >> (8 * i));
   EP_TRY(ep_bytes_add(out, at, 8));
-  EP_TRY(write_ended(r, id, out));
+  EP_TRY(write_ended(r, r->is_open + (size_t)id * r->n_poly, r->is_open + (size_t)nd->low * r->n_poly, out));
   EP_TRY(write_box(r, nd->low, out));
   return write_box(r, nd->low + 1, out);
 }

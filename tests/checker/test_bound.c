@@ -1,6 +1,7 @@
 /* The checker's sums: rows with random slopes, phases and multipliers are lower bounds at sampled points (long double
  * against double), fast and exact modes agree to rounding, tables contain sampled values, float32 semantics contain
- * float32 runs in random order. Seen to fail when: the multiplier changes sign, the intercept is halved, the upper
+ * float32 runs in random order. Seen to fail when: the multiplier changes sign, a price forgets one of
+ * its three corners, the intercept is halved, the upper
  * line's slope is used below, the box corner is the wrong one, the float32 error is left out. */
 #include "tests/ep_test.h"
 
@@ -85,8 +86,9 @@ static bool fits(const fixture *f, long double *const *x) {
   return true;
 }
 
-/* Phases that fit the point for a few neurons, any slopes and multipliers. */
+/* Phases that fit the point for a few neurons, any slopes and multipliers; in some rows prices instead. */
 static void choose(fixture *f, long double *const *x) {
+  double has_price = draw() < 0.3 ? 0.4 : 0;
   for (uint32_t l = 0; l < f->net->n_layer; l++) {
     const ck_node *nd = &f->net->node[f->net->relu[l]];
     for (uint32_t i = 0; i < f->net->size[nd->out]; i++) {
@@ -94,6 +96,7 @@ static void choose(fixture *f, long double *const *x) {
       f->s->slope[at] = draw() < 0.3 ? -1 : draw();
       f->s->phase[at] = draw() < 0.8 ? 0 : x[nd->in[0]][i] >= 0 ? 1 : 2;
       f->s->beta[at] = draw() < 0.5 ? 0 : 3 * draw();
+      f->s->price[at] = draw() < has_price ? draw() - 0.5 : NAN;
     }
   }
 }
@@ -137,6 +140,41 @@ static void test_rows(void **unused) {
     ck_clear(&f.c);
   }
   assert_true(n_fit > 5000 && n_tight > 1000);
+}
+
+/* The least of relu(z) - p z, 0 < p < 1, is at z = 0: nothing but the price's constant is in such a row. */
+static void test_prices(void **unused) {
+  (void)unused;
+  size_t n = 0;
+  for (size_t i = 0; i < N_NETS; i++) {
+    fixture f;
+    open_net(&f, i, 0.4);
+    ck_propagate(f.s, f.net->output);
+    for (uint32_t l = 0; l < f.net->n_layer; l++) {
+      const ck_node *nd = &f.net->node[f.net->relu[l]];
+      for (uint32_t k = 0; k < f.net->size[nd->out]; k++) {
+        double lo = f.s->t->lo[nd->in[0]][k], hi = f.s->t->hi[nd->in[0]][k], p = 0.1 + 0.8 * draw();
+        uint32_t at = f.net->flat[l] + k;
+        if (!(lo < 0 && hi > 0)) continue;
+        for (int8_t phase = 0; phase < 3; phase++)
+          for (int is_exact = 0; is_exact < 2; is_exact++) {
+            f.s->phase[at] = phase;
+            f.s->price[at] = phase ? (phase == 1 ? 2 : -1) : p;
+            ck_row_start(f.s);
+            ck_touch(f.s, nd->out)[k] = 1;
+            ck_touch(f.s, nd->in[0])[k] = -f.s->price[at];
+            f.s->is_exact = is_exact;
+            double b = ck_row_bound(f.s, 0), least = phase == 1 ? -hi : phase == 2 ? lo : 0;
+            assert_true(b <= least && b > least - 1e-9 * (1 + hi - lo));
+          }
+        f.s->phase[at] = 0;
+        f.s->price[at] = NAN;
+        n++;
+      }
+    }
+    ck_clear(&f.c);
+  }
+  assert_true(n > 20);
 }
 
 /* Both sides of neurons, and the table after tightening, hold at points. */
@@ -224,7 +262,7 @@ static void test_float32_runs(void **unused) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_tables),
-                                     cmocka_unit_test(test_float32_runs)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_prices),
+                                     cmocka_unit_test(test_tables), cmocka_unit_test(test_float32_runs)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

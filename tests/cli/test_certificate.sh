@@ -66,19 +66,60 @@ for at in 0 40 200 5000 -1; do
   head -c "$at" plain >cut
   run certificate cut
   expect_rc 2 "certificate, cut at $at"
-  expect_err 'cut: not a certificate of format 1: it ends early'
+  expect_err 'cut: not a certificate of format 2: it ends early'
 done
 run certificate "$examples/vnnlib/xor_stays_below_1.01.vnnlib"
-expect_refusal 2 'not a certificate of format 1: its first bytes are others'
+expect_refusal 2 'not a certificate of format 2: its first bytes are others'
+
+# A random network of three inputs, and two polytopes, one of them of two rows.
+random_net() { # seed, sizes...: Gemm and Relu in turn, as text
+  awk -v seed="$1" -v sizes="${*:2}" 'function draw() { seed = (seed * 16807) % 2147483647; return seed / 2147483647 - 0.5 }
+    function tensor(name, dims, n, scale,   i) {
+      printf "initializer { name: \"%s\" data_type: 1 %s", name, dims
+      for (i = 0; i < n; i++) printf " float_data: %.6f", scale * draw()
+      print " }" }
+    BEGIN { n = split(sizes, s, " ")
+      print "ir_version: 7 opset_import { version: 13 } graph { name: \"random\""
+      for (l = 1; l < n; l++) {
+        tensor("W" l, "dims: " s[l] " dims: " s[l + 1], s[l] * s[l + 1], 4 / sqrt(s[l]))
+        tensor("b" l, "dims: " s[l + 1], s[l + 1], 0.5)
+        printf "node { input: \"%s\" input: \"W%d\" input: \"b%d\" output: \"%s\" op_type: \"Gemm\" }\n",
+          l == 1 ? "x" : "r" (l - 1), l, l, l == n - 1 ? "y" : "z" l
+        if (l < n - 1) printf "node { input: \"z%d\" output: \"r%d\" op_type: \"Relu\" }\n", l, l
+      }
+      form = "type { tensor_type { elem_type: 1 shape { dim { dim_value: 1 } dim { dim_value: %d } } } } }\n"
+      printf "input { name: \"x\" " form, s[1]
+      printf "output { name: \"y\" " form "}\n", s[n] }'
+}
+random_net 8 3 24 24 24 2 | encode >random.onnx
+two_rows() { # file, thresholds
+  for k in X_0 X_1 X_2 Y_0 Y_1; do echo "(declare-const $k Real)"; done >"$1"
+  for i in 0 1 2; do echo "(assert (<= X_$i 1))(assert (>= X_$i -1))"; done >>"$1"
+  echo "(assert (or (and (>= Y_0 $2) (>= Y_1 $3)) (<= Y_0 -$2)))" >>"$1"
+}
+two_rows safe.vnnlib 2 0.5
+two_rows unsafe.vnnlib 0.2 0.2
+run verify random.onnx unsafe.vnnlib
+expect_first sat 'the violated property'
+# Boxes decided by the phases of their neurons.
+run verify random.onnx safe.vnnlib --engine input-split --certificate cases
+expect_first unsat 'boxes and neurons'
+check '^ACCEPTED$' 'boxes and neurons' random.onnx safe.vnnlib cases
+run certificate cases
+parse <stdout || fail 'certificate, boxes and neurons: no JSON'
+expect_out '"cases": \[\{"polytope": [01], "tree"'
 
 # Random mutants, each kind of section.
+mutate() { # network property certificate count violated
+  "$EP_MUTATE" "$1" "$2" "$3" "$4" 1 "$5" >answer 2>&1 || fail "mutants of $3 ($2): $(tail -3 answer)"
+  grep -qE "^$4 mutants, [1-9][0-9]* accepted, 0 wrong$" answer || fail "mutants of $3 ($2): $(tail -1 answer)"
+}
 mutants() { # engine network property violated count
   run verify "$examples/onnx/$2.onnx" "$examples/vnnlib/$3.vnnlib" --engine "$1" --certificate cert
   expect_first unsat "$1 $3"
-  "$EP_MUTATE" "$examples/onnx/$2.onnx" "$examples/vnnlib/$3.vnnlib" cert "$5" 1 "$examples/vnnlib/$4.vnnlib" >answer 2>&1 ||
-    fail "$1 $2: $(tail -3 answer)"
-  grep -qE "^$5 mutants, [1-9][0-9]* accepted, 0 wrong$" answer || fail "$1 $2: $(tail -1 answer)"
+  mutate "$examples/onnx/$2.onnx" "$examples/vnnlib/$3.vnnlib" cert "$5" "$examples/vnnlib/$4.vnnlib"
 }
+mutate random.onnx safe.vnnlib cases 60 unsafe.vnnlib
 mutants bab residual residual_norm residual_reach 3000
 mutants alpha-crown saw saw_is_bounded saw_reaches_zero 3000
 mutants input-split xor xor_stays_below_1.01 xor_can_pass_0.9 1000

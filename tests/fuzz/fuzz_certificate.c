@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   size_t which = data[0] % N_FILES, n = size - 1 + 73;
   uint8_t *cert = calloc(1, n);
   if (!cert) return 0;
-  memcpy(cert, "EPCERT\0\1", 8);
+  memcpy(cert, "EPCERT\0\2", 8);
   cert[8] = data[0] / N_FILES % 2;
   memcpy(cert + 73, data + 1, size - 1);
   if (is_accepted(load(which), cert, n, false) && (which >= N_TRUE || !is_accepted(load(which), cert, n, true)))
