@@ -263,7 +263,7 @@ static uint8_t *put_multipliers(const ep_proof_block *b, const ep_proof_leaf *f,
 
 static uint8_t *put_prices(const ep_proof_block *b, const ep_proof_leaf *f, uint8_t *at) {
   for (uint32_t i = 0; i < b->n_u; i++) at = put_float(at, isfinite(f->price[i]) ? f->price[i] : 0, 0);
-  return at;
+  return put_number(at, 0); /* no multipliers */
 }
 
 /* The polytope's row + 1; or 0, how many rows it has and a weight for each. At most 6 + 4 n_weight bytes. */

@@ -51,7 +51,8 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   if (strcmp(cfg->semantics, "float32") == 0 && !ep_engine_find(cfg->engine)->knows_float32)
     return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine '%s' knows real semantics only", cfg->engine);
   if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
-    return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none", cfg->engine);
+    return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none (docs/certificate.md says why)%s",
+                   cfg->engine, strcmp(cfg->engine, "sat") == 0 ? "; --proof writes the proof of its clauses" : "");
   return EP_OK;
 }
 

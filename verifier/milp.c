@@ -24,6 +24,8 @@ static ep_status milp_fill(ep_milp *m) {
   m->choice_of = ep_calloc(ctx, p->n_disj + 1u, sizeof(uint32_t));
   m->order = ep_calloc(ctx, (size_t)(p->n_disj + 1) * (most + 1), sizeof(uint32_t));
   if (!m->y || !m->x || !m->path_disj || !m->path_choice || !m->choice_of || !m->order) return EP_E_NOMEM;
+  m->proof = m->root->plan->proof;
+  if (m->proof) EP_TRY(ep_prices_init(&m->prices, m->root, m->goals.net));
   return m->lp->create(ctx, p, &m->lp_solver);
 }
 
@@ -53,6 +55,82 @@ void ep_milp_destroy(ep_milp *m) {
 
 static ep_scratch *scratch(const ep_milp *m) { return ep_pool_scratch(m->root->run->pool); }
 
+/* ---- what is recorded ---- */
+
+/* Weights of the goal's rows, scaled so that the largest is 1 (all 0 when the case is empty without the goal); prices
+ * alike. */
+static void take_duals(ep_milp *m, uint32_t g, float *weight) {
+  const ep_prob *p = m->goals.net->prob;
+  const double *y = m->y + p->n_row + p->n_choice_row + p->goal[g].first;
+  double scale = 0;
+  for (uint32_t k = 0; k < p->goal[g].n; k++) scale = fmax(scale, y[k] < 0 && y[k] > -INFINITY ? -y[k] : 0);
+  for (uint32_t k = 0; k < p->goal[g].n; k++)
+    weight[k] = scale > 0 && y[k] < 0 && y[k] > -INFINITY ? (float)(-y[k] / scale) : 0;
+  for (uint32_t i = 0; i < p->n_row && !(scale > 0); i++) scale = fmax(scale, fabs(m->y[i]));
+  ep_prices_take(&m->prices, m->y, 0, NULL, NULL, g, scale > 0 ? scale : 1);
+}
+
+/* Do these weights and prices refute the case, with room for the replay's rounding? */
+static ep_status replays(ep_milp *m, uint32_t poly, const float *weight, bool *is_refuted) {
+  const ep_query *q = m->root->run->q;
+  const ep_polytope *w = &q->box[m->root->box].poly[poly];
+  ep_scratch *s = scratch(m);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  double *y = EP_SCRATCH(s, double, q->n_y + 1u), *x = EP_SCRATCH(s, double, q->n_x + 1u), rhs = 0, size = 0, bound;
+  if (!y || !x) return EP_E_NOMEM;
+  memset(y, 0, q->n_y * sizeof *y);
+  memset(x, 0, q->n_x * sizeof *x);
+  for (uint32_t k = 0; k < w->n_row; k++) {
+    const ep_row *r = &w->row[k];
+    rhs += (double)weight[k] * r->rhs.hi;
+    size += (double)weight[k] * fabs(r->rhs.hi);
+    for (uint32_t i = 0; i < r->n; i++)
+      *(r->var[i] < q->n_y ? &y[r->var[i]] : &x[r->var[i] - q->n_y]) += (double)weight[k] * r->coef[i];
+  }
+  ep_status st = ep_prices_bound(&m->prices, m->root->run->g->output, y, x, s, &bound);
+  *is_refuted = st == EP_OK && bound > rhs + 1e-12 * size;
+  ep_scratch_restore(s, mark);
+  return st;
+}
+
+/* The case, refuted by the duals in m->y: recorded in the step under way if that replays, else not refuted. */
+static ep_status record_case(ep_milp *m, const ep_case *c, bool *is_refuted) {
+  const ep_prob *p = m->goals.net->prob;
+  uint32_t n_row = p->goal[c->goal].n, n = 0;
+  ep_scratch *s = scratch(m);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  float *weight = EP_SCRATCH(s, float, n_row + 1u);
+  uint32_t *dec = EP_SCRATCH(s, uint32_t, c->n + 1u);
+  if (!weight || !dec) return EP_E_NOMEM;
+  take_duals(m, c->goal, weight);
+  memset(m->prices.phase, 0, m->prices.n_u);
+  for (uint32_t i = 0; i < c->n; i++) m->prices.phase[c->disj[i]] = (uint8_t)(1 + c->choice[i]);
+  for (uint32_t d = 0; d < p->n_disj; d++)
+    if (m->prices.phase[d]) dec[n++] = 2 * d + m->prices.phase[d] - 1u;
+  ep_status st = replays(m, m->goals.poly[c->goal], weight, is_refuted);
+  ep_proof_leaf leaf = {.n_dec = n, .dec = dec, .price = m->prices.price, .weight = weight, .n_weight = n_row};
+  if (n_row == 1 && weight[0] > 0) leaf.weight = NULL;
+  if (st == EP_OK && *is_refuted) st = ep_proof_add_leaf(m->proof, &leaf, NULL, 0);
+  ep_scratch_restore(s, mark);
+  return st;
+}
+
+/* Does m->y refute the case, in what counts for the verdict and in what is recorded? */
+static ep_status refutes(ep_milp *m, const ep_case *c, bool *is_refuted) {
+  EP_TRY(ep_dual_refutes(m->goals.net->prob, c, m->y, scratch(m), is_refuted));
+  return *is_refuted && m->proof ? record_case(m, c, is_refuted) : EP_OK;
+}
+
+static ep_status begin_record(ep_milp *m, uint32_t g) {
+  return m->proof ? ep_proof_begin_poly(m->proof, m->goals.poly[g], m->prices.n_u, m->prices.u) : EP_OK;
+}
+
+static ep_status end_record(ep_milp *m, bool is_proved) {
+  if (m->proof && is_proved) return ep_proof_commit(m->proof);
+  if (m->proof) ep_proof_abort(m->proof);
+  return EP_OK;
+}
+
 /* ---- the root relaxation ---- */
 
 /* Certified margin of a goal of one row: lower bound of its sum, minus its right-hand side. */
@@ -79,7 +157,9 @@ static ep_status relax_goal(ep_milp *m, uint32_t g) {
   EP_TRY(m->lp->duals(m->lp_solver, m->y));
   if (answer == EP_ANSWER_SAT && p->goal[g].n == 1) EP_TRY(row_margin(m, g, &margin));
   ep_case c = {.goal = g};
-  EP_TRY(ep_dual_refutes(p, &c, m->y, scratch(m), &is_refuted));
+  EP_TRY(begin_record(m, g));
+  EP_TRY(refutes(m, &c, &is_refuted));
+  EP_TRY(end_record(m, is_refuted));
   if (is_refuted) ep_run_mark_proved(run, m->root->box, m->goals.poly[g]);
   uint32_t row = m->root->spec.first[m->goals.poly[g]];
   if (margin > m->root->margin[row]) m->root->margin[row] = margin;
@@ -142,6 +222,7 @@ static ep_status settle_exactly(ep_milp *m, const ep_case *c, outcome *out) {
   ep_run *run = m->root->run;
   bool is_sat = false;
   *out = STUCK;
+  if (m->proof) return EP_OK; /* its word cannot be recorded */
   if (!m->exact && ep_backend_find(run->ctx, "z3", &m->exact) != EP_OK) {
     ep_ctx_clear_error(run->ctx);
     return EP_OK;
@@ -178,7 +259,7 @@ static ep_status visit(ep_milp *m, const ep_case *c, outcome *out, uint32_t *spl
   double excess = answer == EP_ANSWER_SAT ? m->lp->objective(m->lp_solver) : INFINITY;
   if (excess > 0 && answer != EP_ANSWER_UNKNOWN) {
     EP_TRY(m->lp->duals(m->lp_solver, m->y));
-    EP_TRY(ep_dual_refutes(m->goals.net->prob, c, m->y, scratch(m), &is_refuted));
+    EP_TRY(refutes(m, c, &is_refuted));
     *out = CLOSED;
     if (is_refuted) return EP_OK;
   }
@@ -256,7 +337,10 @@ ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat) {
   uint64_t by_exact = m->by_exact;
   EP_TRY(m->lp->push(m->lp_solver));
   ep_status st = m->lp->goal(m->lp_solver, g, 0);
+  if (st == EP_OK) st = begin_record(m, g);
   if (st == EP_OK) st = search(m, g, left, stride, &o);
+  ep_status recorded = end_record(m, st == EP_OK && o == CLOSED);
+  if (st == EP_OK) st = recorded;
   ep_scratch_restore(s, mark);
   if (st != EP_OK) return st; /* the solver keeps its levels: a stopped search is not resumed */
   *is_sat = o == FOUND;

@@ -8,6 +8,7 @@
 
 #include "encoders/dual.h"
 #include "verifier/goal.h"
+#include "verifier/price.h"
 
 typedef struct ep_milp {
   ep_root *root;
@@ -17,6 +18,9 @@ typedef struct ep_milp {
   double *y, *x;
   uint32_t *path_disj, *path_choice, *choice_of, *order; /* the case under way, see milp.c */
   uint64_t cases, by_exact;
+  /* For a certificate: a case then closes only when what is recorded of it proves it as well. */
+  ep_proof *proof; /* NULL = none is wanted */
+  ep_prices prices;
 } ep_milp;
 
 /* Encodes the open polytopes of root's box with the bounds found so far. EP_E_UNSUPPORTED for operators without an

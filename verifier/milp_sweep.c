@@ -62,7 +62,8 @@ ep_status ep_milp_sweep(ep_run *run, const char *name, bool is_branching) {
     if (st != EP_OK) break;
     st = solve_box(root, is_branching, n_boxes--, &ph, &is_sat);
     ph.worst_bound = fmin(ph.worst_bound, ep_root_worst(root));
-    ep_root_destroy(root);
+    ep_status closed = ep_root_close(root, NULL);
+    if (st == EP_OK) st = closed;
   }
   ph.seconds = ep_time_s() - t0;
   ph.proved = open - ep_run_n_open(run);

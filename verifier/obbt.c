@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "verifier/milp.h"
 
@@ -23,9 +24,29 @@ static uint32_t count_unstable(const ep_root *r, uint32_t *dom, uint32_t *neuron
   return n;
 }
 
+/* The bound by the prices of the duals y, if that improves the neuron's: recorded, and what the replay will find of it.
+ */
+static ep_status record_side(ep_root *r, ep_prices *prices, uint32_t var, ep_vid v, uint32_t i, double sign,
+                             const double *y, double *lower) {
+  ep_scratch *s = ep_pool_scratch(r->run->pool);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  double *coef = EP_SCRATCH(s, double, r->run->g->val[v].n + 1u), bound;
+  if (!coef) return EP_E_NOMEM;
+  memset(coef, 0, r->run->g->val[v].n * sizeof *coef);
+  coef[i] = sign;
+  ep_prices_take(prices, y, 1, &var, &sign, EP_NO_GOAL, 1);
+  ep_status st = ep_prices_bound(prices, v, coef, NULL, s, &bound);
+  ep_scratch_restore(s, mark);
+  if (st != EP_OK) return st;
+  *lower = fmin(*lower, bound);
+  if (!(*lower > (sign > 0 ? r->bounds.lo[v][i] : -r->bounds.hi[v][i]))) return EP_OK;
+  return ep_proof_add_leaf(r->plan->proof, &(ep_proof_leaf){.key = 2 * i + (sign < 0), .price = prices->price}, NULL,
+                           0);
+}
+
 /* One side of one neuron: minimise sign*z over the relaxation, certify, keep what is better. */
 static ep_status tighten_side(ep_root *r, const ep_backend *lp, ep_solver *solver, const ep_prob *p, uint32_t var,
-                              ep_vid v, uint32_t i, double sign, double *y) {
+                              ep_vid v, uint32_t i, double sign, double *y, ep_prices *prices) {
   ep_answer_kind answer;
   double lower;
   ep_case none = {.goal = EP_NO_GOAL};
@@ -34,6 +55,7 @@ static ep_status tighten_side(ep_root *r, const ep_backend *lp, ep_solver *solve
   if (answer != EP_ANSWER_SAT) return EP_OK;
   EP_TRY(lp->duals(solver, y));
   EP_TRY(ep_dual_bound(p, &none, 1, &var, &sign, y, ep_pool_scratch(r->run->pool), &lower));
+  if (r->plan->proof) EP_TRY(record_side(r, prices, var, v, i, sign, y, &lower));
   double *lo = &r->bounds.lo[v][i], *hi = &r->bounds.hi[v][i];
   if (sign > 0 && lower > *lo && lower <= *hi) *lo = lower;
   if (sign < 0 && -lower < *hi && -lower >= *lo) *hi = -lower;
@@ -60,17 +82,23 @@ static ep_status tighten_layer(ep_root *r, const ep_backend *lp, ep_vid v, uint3
   EP_GOTO(ep_network_create(ctx, r->run->g, &r->bounds, &part, s, &net));
   double *y = EP_SCRATCH(s, double, (size_t)net->prob->n_row + net->prob->n_choice_row + 1);
   st = y ? EP_OK : EP_E_NOMEM;
+  ep_proof *proof = r->plan->proof;
+  ep_prices prices;
+  if (st == EP_OK && proof) st = ep_prices_init(&prices, r, net);
+  if (st == EP_OK && proof) st = ep_proof_begin_lemmas(proof, v, prices.n_u, prices.u);
   if (st == EP_OK) st = lp->create(ctx, net->prob, &solver);
   for (uint32_t k = 0; k < n && st == EP_OK && ep_time_s() < until_s; k++) {
     uint32_t var = net->term[v][t[k].neuron];
     if (var == EP_NO_VAR) continue;
     /* First the side that is nearer to 0. */
     double first = fabs(r->bounds.lo[v][t[k].neuron]) < fabs(r->bounds.hi[v][t[k].neuron]) ? 1 : -1;
-    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, first, y));
-    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, -first, y));
+    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, first, y, &prices));
+    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, -first, y, &prices));
     *programs += 2;
   }
+  if (st == EP_OK && proof) st = ep_proof_commit(proof);
 done:
+  if (r->plan->proof) ep_proof_abort(r->plan->proof);
   if (solver) lp->destroy(solver);
   ep_network_destroy(net);
   ep_scratch_restore(s, mark);

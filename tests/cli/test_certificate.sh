@@ -109,6 +109,22 @@ run certificate cases
 parse <stdout || fail 'certificate, boxes and neurons: no JSON'
 expect_out '"cases": \[\{"polytope": [01], "tree"'
 
+# Linear programmes: prices, a sum of two rows, bounds of neurons.
+random_net 5 3 8 8 2 | encode >small.onnx
+two_rows small.vnnlib 1 0.5
+sed -i 's/(<= Y_0 -1)/(<= Y_0 -3)/' small.vnnlib
+two_rows small_unsafe.vnnlib 0 -3
+run verify small.onnx small_unsafe.vnnlib
+expect_first sat 'the violated property'
+run verify small.onnx small.vnnlib --engine milp --certificate programmes
+expect_first unsat milp
+for mode in '' --exact; do check '^ACCEPTED$' "milp $mode" $mode small.onnx small.vnnlib programmes; done
+run certificate programmes
+parse <stdout || fail 'certificate, milp: no JSON'
+expect_out '"weights": \[(1, 0|0)\.[0-9]'
+expect_out '"side": "(lower|upper)", "tree": \{"prices": \['
+expect_out '"neuron": \[[01], [0-7]\], "inactive": '
+
 # Random mutants, each kind of section.
 mutate() { # network property certificate count violated
   "$EP_MUTATE" "$1" "$2" "$3" "$4" 1 "$5" >answer 2>&1 || fail "mutants of $3 ($2): $(tail -3 answer)"
@@ -120,6 +136,7 @@ mutants() { # engine network property violated count
   mutate "$examples/onnx/$2.onnx" "$examples/vnnlib/$3.vnnlib" cert "$5" "$examples/vnnlib/$4.vnnlib"
 }
 mutate random.onnx safe.vnnlib cases 60 unsafe.vnnlib
+mutate small.onnx small.vnnlib programmes 2000 small_unsafe.vnnlib
 mutants bab residual residual_norm residual_reach 3000
 mutants alpha-crown saw saw_is_bounded saw_reaches_zero 3000
 mutants input-split xor xor_stays_below_1.01 xor_can_pass_0.9 1000
@@ -131,6 +148,10 @@ abs_net
 property high.vnnlib -1 1 ">= Y_0 3"
 run verify abs.onnx high.vnnlib --engine forward --certificate cert
 expect_refusal 1 "--certificate: the engine 'forward' writes none"
+run verify abs.onnx high.vnnlib --engine smt --certificate cert
+expect_refusal 1 "--certificate: the engine 'smt' writes none \(docs/certificate.md says why\)"
+run verify abs.onnx high.vnnlib --engine sat --certificate cert
+expect_refusal 1 "--certificate: the engine 'sat' writes none .*--proof"
 sed 's/Relu/Tanh/' <<'END' | encode >tanh.onnx
 ir_version: 7
 opset_import { version: 13 }
