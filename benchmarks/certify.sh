@@ -68,7 +68,7 @@ while IFS=, read -r onnx vnnlib timeout; do
   echo "$onnx,$vnnlib,${now// /,},${plain// /,},$bytes,$answer,$took" | tee -a "$out"
 done <"$dir/instances.csv"
 awk -F, '$3 == "unsat" && $10 == "ACCEPTED" { s += $5; c += $11; b += $9; if ($6 == "unsat") { p += $8; q += $5 } }
-  END { printf "CPU: solving %.2f s, checking %.2f s (%.2f times), %.0f bytes of certificates", s, c, s > 0 ? c / s : 0, b
+  END { printf "CPU: solving %.2f s, checking %.2f s (%.2f times), %.0f bytes of certificates", s, c, (s > 0 ? c / s : 0), b
         if (p > 0) printf "; recording costs %.1f %%", 100 * (q / p - 1); print "" }' "$out"
 echo "$n_unsat unsat, $n_accepted accepted"
 [ "$n_unsat" = "$n_accepted" ]

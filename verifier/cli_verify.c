@@ -1,10 +1,14 @@
 /* Commands verify, robust and attack: load, run an engine, tell the answer. */
 #include <assert.h>
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernels/log.h"
+#include "kernels/sha256.h"
 #include "models/onnx.h"
 #include "verifier/branching.h"
 #include "verifier/cli.h"
@@ -12,6 +16,7 @@
 #include "verifier/cli_robust.h"
 #include "verifier/report.h"
 #include "verifier/vnnlib.h"
+#include "verifier/vnnlib_write.h"
 #include "verifier/watch.h"
 
 /* Everything one query command owns. */
@@ -26,6 +31,7 @@ typedef struct job {
   bool has_run;
   ep_certificate *certificate;
   uint64_t certificate_bytes;
+  ep_bytes claim; /* what a query from flags asks, as VNN-LIB, when a certificate is wanted */
 } job;
 
 /* Makes the query of the command from what is loaded. */
@@ -56,6 +62,29 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   return EP_OK;
 }
 
+/* A certificate is about a property file: a query from flags is written as one, beside the certificate. */
+static ep_status state_claim(job *j) {
+  ep_sha256 sha;
+  uint8_t digest[32];
+  if (!j->cli->cfg.certificate || j->session.property) return EP_OK;
+  EP_TRY(ep_vnnlib_write(j->query, &j->claim));
+  ep_sha256_init(&sha);
+  ep_sha256_update(&sha, j->claim.data, j->claim.n);
+  ep_sha256_final(&sha, digest);
+  ep_sha256_hex(digest, j->query->sha256);
+  return EP_OK;
+}
+
+static ep_status write_claim(const job *j) {
+  char path[4200];
+  if (!j->claim.n) return EP_OK;
+  snprintf(path, sizeof path, "%.4090s.vnnlib", j->cli->cfg.certificate);
+  FILE *f = fopen(path, "w");
+  bool is_ok = f && fwrite(j->claim.data, 1, j->claim.n, f) == j->claim.n;
+  is_ok = f && fclose(f) == 0 && is_ok;
+  return is_ok ? EP_OK : EP_FAIL(j->cli->ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+}
+
 static ep_status run_engine(job *j, query_fn make_query) {
   ep_cli *cli = j->cli;
   ep_session *s = &j->session;
@@ -66,6 +95,7 @@ static ep_status run_engine(job *j, query_fn make_query) {
          j->graph->val[j->graph->input].n, j->graph->val[j->graph->output].n, ep_time_s() - cli->start_s);
   EP_TRY(make_query(j, &j->query));
   EP_TRY(ep_query_check(j->query, j->graph));
+  EP_TRY(state_claim(j));
   atomic_store(&s->query, j->query);
   ep_log(cli->ctx, 2, "%s: %u input boxes (%.3f s)", j->query->name, j->query->n_box, ep_time_s() - cli->start_s);
   EP_TRY(ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool));
@@ -77,6 +107,7 @@ static ep_status run_engine(job *j, query_fn make_query) {
   atomic_store(&s->run, &j->run);
   EP_TRY(ep_run_engine(&j->run, ep_engine_find(cli->cfg.engine)));
   if (!j->certificate || j->run.result.verdict != EP_UNSAT) return EP_OK;
+  EP_TRY(write_claim(j));
   return ep_certificate_write(j->certificate, cli->cfg.certificate, &j->certificate_bytes);
 }
 
@@ -130,6 +161,7 @@ static void job_clear(job *j) {
   ep_watch_stop(j->watch);
   if (j->has_run) ep_run_clear(&j->run);
   ep_certificate_destroy(j->certificate);
+  ep_bytes_clear(&j->claim);
   ep_pool_destroy(j->pool);
   ep_query_destroy(j->query);
   ep_graph_destroy(j->graph);
@@ -137,6 +169,7 @@ static void job_clear(job *j) {
 
 static ep_status run_query(ep_cli *cli, const char *property, query_fn make_query, int *exit_code) {
   job j = {.cli = cli,
+           .claim = {.ctx = cli->ctx},
            .session = {.ctx = cli->ctx,
                        .cfg = &cli->cfg,
                        .command = cli->command->name,
@@ -175,7 +208,18 @@ static ep_status query_from_file(job *j, ep_query **out) {
 
 static ep_status query_from_flags(job *j, ep_query **out) { return ep_cli_robust_query(j->cli, j->graph, out); }
 
-ep_status ep_cli_robust(ep_cli *cli, int *exit_code) { return run_query(cli, NULL, query_from_flags, exit_code); }
+ep_status ep_cli_robust(ep_cli *cli, int *exit_code) {
+  char path[4200];
+  struct stat info;
+  const char *folder = cli->cfg.certificate;
+  if (folder && stat(folder, &info) == 0 && S_ISDIR(info.st_mode)) { /* a file of its own for every entry */
+    snprintf(path, sizeof path, "%.4090s/robust_%lld.cert", folder, (long long)cli->cfg.index);
+    cli->cfg.certificate = path;
+  }
+  ep_status st = run_query(cli, NULL, query_from_flags, exit_code);
+  cli->cfg.certificate = folder;
+  return st;
+}
 
 ep_status ep_cli_verify(ep_cli *cli, int *exit_code) { return run_query(cli, cli->arg[1], query_from_file, exit_code); }
 

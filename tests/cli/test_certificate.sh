@@ -167,8 +167,6 @@ run verify tanh.onnx two.vnnlib --certificate cert
 expect_refusal 2 "node 'act' \(Tanh\): certificates cover affine nodes and Relu only"
 run verify abs.onnx high.vnnlib --certificate no/such/folder/cert
 expect_refusal 2 'no/such/folder/cert: cannot write there \(--certificate\)'
-run robust abs.onnx --image x.npy --epsilon 0.1 --certificate cert
-expect_refusal 1 'unknown option --certificate|--certificate'
 run verify abs.onnx high.vnnlib --certificate cert
 check '^ACCEPTED$' 'abs' abs.onnx high.vnnlib cert
 check '^error: property, line 8: unknown operation|^error: property, line' 'bad property' abs.onnx <(sed 's/Y_0 3/(f Y_0) 3/' high.vnnlib) cert

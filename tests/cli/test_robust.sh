@@ -27,6 +27,24 @@ robust --epsilon 0.9 --clip 0.2,1 --mean 0 --std 1; expect_rc 10 'clipped, still
 robust --epsilon 0.24 --mean 0.1 --std 2; expect_rc 20 'normalised'
 robust --epsilon 0.26 --mean 0.1 --std 2; expect_rc 10 'normalised'
 
+# Certificates: what was asked goes beside it as VNN-LIB; into a folder, a file for every entry.
+check() { # pattern, what; arguments of epsproof-check follow
+  "$EPSPROOF_CHECK" "${@:3}" >answer 2>&1
+  grep -qE -- "$1" answer || fail "$2: epsproof-check says '$(cat answer)', expected '$1'"
+}
+robust --epsilon 0.24 --mean 0.1 --std 3 --certificate proof
+expect_rc 20 'with a certificate'
+expect_out '^certificate: proof \([0-9]+ bytes\)$'
+check '^ACCEPTED$' 'certificate of robust' two.onnx proof.vnnlib proof
+run verify two.onnx proof.vnnlib; expect_rc 20 'the claim as a property'
+sed 's/<= Y_1 Y_0/<= Y_0 Y_1/' proof.vnnlib >other.vnnlib
+check '^REJECTED: the certificate is about another property$' 'another claim' two.onnx other.vnnlib proof
+mkdir folder
+robust --epsilon 0.24 --certificate folder
+check '^ACCEPTED$' 'certificate in a folder' two.onnx folder/robust_0.cert.vnnlib folder/robust_0.cert
+robust --epsilon 0.26 --certificate none; expect_rc 10 'violated'
+[ ! -e none ] && [ ! -e none.vnnlib ] || fail 'a certificate without a proof'
+
 # Raw bytes in an IDX file: entry 1 of two, label file beside it.
 printf '\0\0\010\2\0\0\0\2\0\0\0\2\377\0\0\377' >images.idx
 printf '\0\0\010\1\0\0\0\2\0\1' >labels.idx
