@@ -27,7 +27,7 @@ box() { # file n lo hi assertion
 # first of them from auto ("undecided": auto need not decide); what is unsat has a certificate that the checker accepts,
 # under the same semantics.
 ask() {
-  for engine in ibp crown alpha-crown input-split bab auto; do
+  for engine in ibp crown alpha-crown input-split bab auto $([ "$3" = real ] && echo lp milp); do
     rm -f cert
     run verify "$1" "$2" --semantics "$3" --engine "$engine" --timeout 0.4 --certificate cert
     case " ${*:4} unknown timeout " in *" $first "*) ;; *) fail "$1 $2 $3 $engine: '$first', expected ${*:4} $err" ;; esac
@@ -99,6 +99,57 @@ box tiny.vnnlib 1 1e-15 2e-15 '<= Y_0 5e-16'
 ask under.onnx tiny.vnnlib real unsat
 run verify under.onnx tiny.vnnlib --semantics float32 --timeout 1
 [ "$first" = unsat ] && fail 'under.onnx: float32 unsat in spite of underflow'
+
+# Scales that differ by 60 orders of magnitude in one network: what one neuron loses to rounding is all that another has.
+net scales.onnx 2 1 '
+  node { input: "x" input: "A" output: "a" op_type: "MatMul" }
+  node { input: "a" output: "r" op_type: "Relu" name: "act" }
+  node { input: "r" input: "B" output: "y" op_type: "MatMul" }
+  initializer { name: "A" data_type: 1 dims: 2 dims: 2 float_data: [1e30, 0, 0, 1e-30] }
+  initializer { name: "B" data_type: 1 dims: 2 dims: 1 float_data: [1e-30, 1e30] }'
+box above.vnnlib 2 -1 1 '>= Y_0 2.5'
+box within.vnnlib 2 -1 1 '>= Y_0 1.9'
+ask scales.onnx above.vnnlib real unsat
+ask scales.onnx above.vnnlib float32 unsat
+ask scales.onnx within.vnnlib real sat
+# Weights that are subnormal numbers of float32, and a lopsided neuron: -1e30 below, next to nothing above.
+net weights.onnx 1 1 '
+  node { input: "x" input: "A" output: "a" op_type: "MatMul" }
+  node { input: "a" output: "r" op_type: "Relu" name: "act" }
+  node { input: "r" input: "B" output: "y" op_type: "MatMul" }
+  initializer { name: "A" data_type: 1 dims: 1 dims: 1 float_data: 1e-42 }
+  initializer { name: "B" data_type: 1 dims: 1 dims: 1 float_data: 1e38 }'
+box twice.vnnlib 1 -1 1 '>= Y_0 2e-4'
+box half.vnnlib 1 -1 1 '>= Y_0 5e-5'
+ask weights.onnx twice.vnnlib real unsat
+ask weights.onnx twice.vnnlib float32 undecided unsat
+ask weights.onnx half.vnnlib real sat
+net lopsided.onnx 1 1 '
+  node { input: "x" input: "A" output: "a" op_type: "MatMul" }
+  node { input: "a" output: "r" op_type: "Relu" name: "act" }
+  node { input: "r" input: "B" output: "y" op_type: "MatMul" }
+  initializer { name: "A" data_type: 1 dims: 1 dims: 1 float_data: 1e30 }
+  initializer { name: "B" data_type: 1 dims: 1 dims: 1 float_data: 1 }'
+sed 's/(<= X_0 1)/(<= X_0 1e-60)/; s/(assert (>= Y_0 2e-4))/(assert (>= Y_0 1.1e-30))/' twice.vnnlib >thin.vnnlib
+sed 's/1.1e-30/0.9e-30/' thin.vnnlib >thin_reached.vnnlib
+ask lopsided.onnx thin.vnnlib real undecided unsat # intervals keep a centre and a radius
+ask lopsided.onnx thin_reached.vnnlib real undecided sat
+# Two huge branches that cancel behind the ReLUs: y = relu(x + w) - relu(x + w - 1) is 1 for w > 2.
+branches() { # file w w-1
+  net "$1" 1 1 "
+  node { input: \"x\" input: \"A\" input: \"c\" output: \"a\" op_type: \"Gemm\" }
+  node { input: \"a\" output: \"r\" op_type: \"Relu\" name: \"act\" }
+  node { input: \"r\" input: \"B\" output: \"y\" op_type: \"MatMul\" }
+  initializer { name: \"A\" data_type: 1 dims: 1 dims: 2 float_data: [1, 1] }
+  initializer { name: \"c\" data_type: 1 dims: 2 float_data: [$2, $3] }
+  initializer { name: \"B\" data_type: 1 dims: 2 dims: 1 float_data: [1, -1] }"
+}
+branches branches.onnx 16777215 16777214
+box wrong.vnnlib 1 -1 1 '<= Y_0 0.5'
+box right.vnnlib 1 -1 1 '>= Y_0 0.5'
+ask branches.onnx wrong.vnnlib real unsat
+ask branches.onnx right.vnnlib real sat
+ask branches.onnx wrong.vnnlib float32 undecided sat # 2^24 - 1 + x rounds to one of the neighbours
 
 # Engines that reason about the real function alone say so.
 for engine in $(sed -n 's/^EP_ENGINE([a-z_]*, "\([a-z-]*\)", [01], [01], [01], 0,.*/\1/p' "$EP_SOURCE/verifier/engines.def"); do
