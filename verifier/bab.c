@@ -125,14 +125,13 @@ static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_s
   return EP_OK;
 }
 
-/* What the bounds left open although nothing is left to decide. Linear programs know the real function only, and
- * certificates have no record of them. */
+/* What the bounds left open although nothing is left to decide. Linear programs know the real function only. */
 static ep_status settle_leaves(search *b, ep_root *root, uint32_t poly, ep_leaves_stats *stats, bool *is_sat) {
   EP_TRY(ep_leaves_settle(&b->leaves, root, poly, b->opt->deadline_s, stats, is_sat));
   ep_log(b->run->ctx, 2, "leaves: polytope %u: %llu of %llu closed by linear programs%s", poly,
          (unsigned long long)stats->closed, (unsigned long long)(stats->closed + stats->open),
          *is_sat ? ", one is a counterexample" : "");
-  b->n_stuck = stats->open;
+  b->n_stuck -= stats->closed;
   return EP_OK;
 }
 
@@ -149,7 +148,7 @@ static ep_status search_polytope(ep_root *root, uint32_t poly, const ep_bab_opt 
   if (!b.tree.n_row) goto done;
   if (proof) EP_GOTO(ep_proof_begin_poly(proof, poly, b.tree.net->n_u, b.tree.net->u));
   b.tree.proof = proof ? proof->step : NULL;
-  b.tree.leaves = proof || root->run->g->is_float32 ? NULL : &b.leaves;
+  b.tree.leaves = root->run->g->is_float32 ? NULL : &b.leaves;
   EP_GOTO(push_root(&b));
   EP_GOTO(explore(&b, is_sat, is_out));
   if (!*is_sat && !*is_out && !b.queue.n && b.leaves.n) EP_GOTO(settle_leaves(&b, root, poly, &leaves, is_sat));

@@ -133,7 +133,8 @@ static ep_status descend(dive *d, const ep_tree *t, ep_domain *domain, ep_scratc
   below.rule = t->rule;
   below.ascent = t->ascent;
   below.proof = block;
-  below.leaves = t->leaves;
+  below.leaves =
+      t->proof ? NULL : t->leaves; /* a record has them in their block, which is closed when they are settled */
   st = ep_queue_push(ctx, &q, own.domain);
   own.domain = NULL;
   if (st != EP_OK) goto done;

@@ -136,6 +136,8 @@ static ep_status settle_all(ep_leaves *l, ep_milp *m, uint32_t goal, double unti
                             bool *is_sat, ep_scratch *s) {
   const ep_prob *p = m->goals.net->prob;
   uint32_t *disj_of, n_u = l->root->net.n_u;
+  m->n_u = n_u; /* those of the search's step, where what closes is recorded */
+  m->u = l->root->net.u;
   EP_TRY(find_disjunctions(l->root, p, s, &disj_of));
   uint32_t *disj = EP_SCRATCH(s, uint32_t, 2 * n_u + 1u), *choice = disj ? disj + n_u : NULL;
   if (!disj) return EP_E_NOMEM;

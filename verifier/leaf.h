@@ -33,6 +33,7 @@ typedef struct ep_leaves_stats {
 } ep_leaves_stats;
 /* Settles the leaves of polytope `poly` in an order that no thread has a say in, and drops them. Where there is no
  * exact encoding or no LP solver they stay open, as do leaves in which functions other than ReLU leave much undecided.
+ * What closes is recorded in the step under way, if a certificate is wanted, and rests on no exact solver then.
  * Stops at the first accepted witness (*is_sat), and at until_s (monotonic, 0 = the run's own limit) with the rest
  * open. `root` is leaves->root. @sound exact */
 ep_status ep_leaves_settle(ep_leaves *leaves, ep_root *root, uint32_t poly, double until_s, ep_leaves_stats *stats,

@@ -26,6 +26,8 @@ static ep_status milp_fill(ep_milp *m) {
   if (!m->y || !m->x || !m->path_disj || !m->path_choice || !m->choice_of || !m->order) return EP_E_NOMEM;
   m->proof = m->root->plan->proof;
   if (m->proof) EP_TRY(ep_prices_init(&m->prices, m->root, m->goals.net));
+  m->n_u = m->prices.n_u;
+  m->u = m->prices.u;
   return m->lp->create(ctx, p, &m->lp_solver);
 }
 
@@ -99,16 +101,19 @@ static ep_status record_case(ep_milp *m, const ep_case *c, bool *is_refuted) {
   uint32_t n_row = p->goal[c->goal].n, n = 0;
   ep_scratch *s = scratch(m);
   ep_scratch_mark mark = ep_scratch_save(s);
-  float *weight = EP_SCRATCH(s, float, n_row + 1u);
+  float *weight = EP_SCRATCH(s, float, n_row + 1u), *price = EP_SCRATCH(s, float, m->n_u + 1u);
   uint32_t *dec = EP_SCRATCH(s, uint32_t, c->n + 1u);
-  if (!weight || !dec) return EP_E_NOMEM;
+  if (!weight || !price || !dec) return EP_E_NOMEM;
   take_duals(m, c->goal, weight);
   memset(m->prices.phase, 0, m->prices.n_u);
   for (uint32_t i = 0; i < c->n; i++) m->prices.phase[c->disj[i]] = (uint8_t)(1 + c->choice[i]);
-  for (uint32_t d = 0; d < p->n_disj; d++)
-    if (m->prices.phase[d]) dec[n++] = 2 * d + m->prices.phase[d] - 1u;
+  for (uint32_t d = 0; d < p->n_disj; d++) {
+    uint32_t z = ep_proof_flat(m->proof, m->prices.u[d].node, m->prices.u[d].neuron);
+    if (m->prices.phase[d]) dec[n++] = (2 * z + m->prices.phase[d] - 1u) | EP_PROOF_FLAT;
+  }
+  for (uint32_t k = 0; k < m->n_u; k++) price[k] = ep_prices_of(&m->prices, &m->u[k]);
   ep_status st = replays(m, m->goals.poly[c->goal], weight, is_refuted);
-  ep_proof_leaf leaf = {.n_dec = n, .dec = dec, .price = m->prices.price, .weight = weight, .n_weight = n_row};
+  ep_proof_leaf leaf = {.n_dec = n, .dec = dec, .price = price, .weight = weight, .n_weight = n_row};
   if (n_row == 1 && weight[0] > 0) leaf.weight = NULL;
   if (st == EP_OK && *is_refuted) st = ep_proof_add_leaf(m->proof, &leaf, NULL, 0);
   ep_scratch_restore(s, mark);
@@ -122,7 +127,7 @@ static ep_status refutes(ep_milp *m, const ep_case *c, bool *is_refuted) {
 }
 
 static ep_status begin_record(ep_milp *m, uint32_t g) {
-  return m->proof ? ep_proof_begin_poly(m->proof, m->goals.poly[g], m->prices.n_u, m->prices.u) : EP_OK;
+  return m->proof ? ep_proof_begin_poly(m->proof, m->goals.poly[g], m->n_u, m->u) : EP_OK;
 }
 
 static ep_status end_record(ep_milp *m, bool is_proved) {

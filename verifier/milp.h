@@ -21,6 +21,8 @@ typedef struct ep_milp {
   /* For a certificate: a case then closes only when what is recorded of it proves it as well. */
   ep_proof *proof; /* NULL = none is wanted */
   ep_prices prices;
+  uint32_t n_u; /* neurons of the step that cases are recorded in: all with a price unless a caller has its own step */
+  const ep_unstable *u;
 } ep_milp;
 
 /* Encodes the open polytopes of root's box with the bounds found so far. EP_E_UNSUPPORTED for operators without an

@@ -80,6 +80,11 @@ void ep_prices_take(ep_prices *p, const double *y, uint32_t n, const uint32_t *v
   for (uint32_t d = 0; d < p->n_u; d++) p->price[d] = (float)(p->sum[d] / scale);
 }
 
+float ep_prices_of(const ep_prices *p, const ep_unstable *u) {
+  uint32_t d = p->at[p->flat[u->node] + u->neuron];
+  return d == EP_NO_VAR ? 0 : p->price[d];
+}
+
 /* One row on its way down. */
 typedef struct pass {
   double **c; /* [n_val], NULL = nothing there */

@@ -32,6 +32,8 @@ ep_status ep_prices_init(ep_prices *p, const ep_root *root, ep_network *net);
  * All is divided by `scale` > 0. */
 void ep_prices_take(ep_prices *p, const double *y, uint32_t n, const uint32_t *var, const double *coef, uint32_t goal,
                     double scale);
+/* The price of a neuron, 0 when it has none. */
+float ep_prices_of(const ep_prices *p, const ep_unstable *u);
 /* What the replay will find, about: the bound of sum coef * value `from` (+ coef_x * input, or NULL) by these prices
  * and phases, less its slack for rounding. @sound estimate */
 ep_status ep_prices_bound(const ep_prices *p, ep_vid from, const double *coef, const double *coef_x, ep_scratch *s,

@@ -125,6 +125,17 @@ expect_out '"weights": \[(1, 0|0)\.[0-9]'
 expect_out '"side": "(lower|upper)", "tree": \{"prices": \['
 expect_out '"neuron": \[[01], [0-7]\], "inactive": '
 
+# A leaf of branch and bound that only a linear programme closes: 1.13006330 is the largest output but for rounding.
+for k in X_0 X_1 X_2 Y_0 Y_1; do echo "(declare-const $k Real)"; done >tight.vnnlib
+for i in 0 1 2; do echo "(assert (<= X_$i 1))(assert (>= X_$i -1))"; done >>tight.vnnlib
+echo '(assert (>= Y_0 1.130065))' >>tight.vnnlib
+run verify small.onnx tight.vnnlib --engine bab --certificate tight
+expect_first unsat 'bab, tight'
+for mode in '' --exact; do check '^ACCEPTED$' "bab, tight $mode" $mode small.onnx tight.vnnlib tight; done
+run certificate tight
+expect_out '"slopes": \['
+expect_out '"prices": \['
+
 # Random mutants, each kind of section.
 mutate() { # network property certificate count violated
   "$EP_MUTATE" "$1" "$2" "$3" "$4" 1 "$5" >answer 2>&1 || fail "mutants of $3 ($2): $(tail -3 answer)"
