@@ -189,20 +189,17 @@ static void through_affine(ck_state *s, uint32_t k, double *cst, double *err) {
 
 /* For l < 0 < u: relu(z) >= low z for any low in [0,1]; relu(z) <= slope z + icpt for any slope >= 0 and
  * icpt = max(-slope l, u - slope u), since relu(z) - slope z is convex. */
-void ck_line(const ck_state *s, const ck_node *nd, uint32_t i, bool is_positive, double *k, double *t) {
-  uint32_t flat = s->net->flat[nd->layer] + i;
-  double l = s->t->lo[nd->in[0]][i], u = s->t->hi[nd->in[0]][i], slope = u / (u - l);
-  bool is_known = l > -INFINITY && u < INFINITY; /* else relu >= 0 is all that is known */
-  *k = s->phase[flat] ? s->phase[flat] == 1 : l >= 0;
-  *t = 0;
-  if (s->phase[flat] || l >= 0 || u <= 0) return;
-  if (is_positive) {
-    *k = s->slope[flat] >= 0 ? s->slope[flat] : u * (1 - 0x1p-20) > -l;
-    if (!is_known) *k = 0;
-  } else {
-    *k = !is_known ? 0 : slope >= 0 && slope <= 1 ? slope : 1;
-    *t = !is_known ? u : fmax(up(-*k * l), up(u - down(*k * u)));
-  }
+ck_line ck_relu_line(const ck_state *s, const ck_node *nd, uint32_t i, bool is_lower) {
+  uint32_t z = nd->in[0], flat = s->net->flat[nd->layer] + i;
+  double l = s->t->lo[z][i], u = s->t->hi[z][i];
+  if (s->phase[flat] == 1) return (ck_line){1, 0, s->beta[flat]};  /* z >= 0: relu(z) = z, and 0 >= -beta z */
+  if (s->phase[flat] == 2) return (ck_line){0, 0, -s->beta[flat]}; /* z <= 0: relu(z) = 0, and 0 >= beta z */
+  if (l >= 0 || u <= 0) return (ck_line){l >= 0, 0, 0};
+  if (!(l > -INFINITY && u < INFINITY)) return (ck_line){0, is_lower ? 0 : u, 0}; /* 0 <= relu <= u is all we know */
+  if (is_lower) return (ck_line){s->slope[flat] >= 0 ? s->slope[flat] : u * (1 - 0x1p-20) > -l, 0, 0};
+  double slope = u / (u - l);
+  if (!(slope >= 0 && slope <= 1)) slope = 1;
+  return (ck_line){slope, fmax(up(-slope * l), up(u - down(slope * u))), 0};
 }
 
 void ck_corners(const ck_state *s, const ck_node *nd, uint32_t i, double z[3]) {
@@ -222,22 +219,15 @@ static double least_gap(const ck_state *s, const ck_node *nd, uint32_t i, double
 }
 
 static void through_relu(ck_state *s, const ck_node *nd, double *cst, double *err) {
-  uint32_t z = nd->in[0], n = s->net->size[z], flat = s->net->flat[nd->layer];
-  const double *c = s->coef[nd->out];
-  double *dst = ck_touch(s, z), a, k, t;
+  uint32_t z = nd->in[0];
+  const double *c = s->coef[nd->out], *price = s->price + s->net->flat[nd->layer];
+  double *dst = ck_touch(s, z);
   *err += ETA * (1 + s->sum_mag[z]);
-  for (uint32_t i = 0; i < n; i++) {
-    int8_t phase = s->phase[flat + i];
-    if (!isnan(s->price[flat + i])) {
-      a = s->price[flat + i];
-      t = least_gap(s, nd, i, c[i], a);
-    } else if (c[i] == 0 && !phase) {
-      continue;
-    } else { /* decided: relu(z) = z and 0 >= -beta z, or relu(z) = 0 and 0 >= beta z */
-      ck_line(s, nd, i, c[i] > 0, &k, &t);
-      a = c[i] * k + (phase == 1 ? -s->beta[flat + i] : phase == 2 ? s->beta[flat + i] : 0);
-      t = t != 0 ? c[i] * t : 0;
-    }
+  for (uint32_t i = 0; i < s->net->size[z]; i++) {
+    if (c[i] == 0 && !s->phase[s->net->flat[nd->layer] + i] && isnan(price[i])) continue;
+    ck_line line = ck_relu_line(s, nd, i, c[i] > 0);
+    double a = c[i] * line.slope - line.beta, t = c[i] == 0 ? 0 : c[i] * line.icpt;
+    if (!isnan(price[i])) a = price[i], t = least_gap(s, nd, i, c[i], a);
     dst[i] += a;
     *cst += t;
     *err += 4 * U * ((fabs(a) + fabs(dst[i])) * magnitude(s->t, z, i) + fabs(t) + (t != 0 ? fabs(*cst) : 0));

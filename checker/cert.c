@@ -131,8 +131,10 @@ static void read_relaxation(replay *r) {
   for (uint32_t i = 0; i < r->net->flat[r->net->n_layer] && kind == 4; i++) r->s->price[i] = 0;
   const uint8_t *change = kind == 1 ? bytes(r, r->n_mask) : NULL;
   for (uint32_t i = 0; i < r->n_mask && kind % 2; i++) {
-    if (kind == 3) r->s->price[r->mask[i]] = read_float(r, 4);
-    if (kind == 3) continue;
+    if (!change) {
+      r->s->price[r->mask[i]] = read_float(r, 4);
+      continue;
+    }
     r->last[i] = (uint8_t)(r->last[i] + change[i]);
     r->s->slope[r->mask[i]] = (double)((float)r->last[i] * (1.0f / 255));
   }
@@ -402,6 +404,7 @@ static void split_box(replay *r, splits *sp, uint32_t depth, bool is_given) {
   bool is_first = true;
   r->stats->n_boxes++;
   if (v > n_x + 1) ck_reject(r->c, "input %u does not exist", v - 2);
+  if (depth + 1 >= MAX_SPLITS) ck_reject(r->c, "boxes are nested too deeply");
   for (uint32_t l = 0; l < r->net->n_layer; l++) {
     const ck_node *nd = &r->net->node[r->net->relu[l]];
     bound_layer(r, nd->in[0], r->net->size[nd->out]);
@@ -443,7 +446,6 @@ static void split_box(replay *r, splits *sp, uint32_t depth, bool is_given) {
     is_given = false;
     v = halve + 2;
   }
-  if (depth + 1 >= MAX_SPLITS) ck_reject(r->c, "boxes are nested too deeply");
   if (!sp->table[depth + 1]) {
     sp->table[depth + 1] = ck_table_new(r->c, r->net);
     sp->is_open[depth + 1] = CK_NEW(r->c, uint8_t, sp->n_poly);

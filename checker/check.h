@@ -23,12 +23,10 @@ typedef struct ck {
   size_t used, limit;
 } ck;
 
-/* Does not return. */
-_Noreturn void ck_fail(ck *c, bool is_bad_input, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* The certificate does not prove the claim. */
-#define ck_reject(c, ...) ck_fail((c), false, __VA_ARGS__)
-/* Network, property or command line are not usable, so nothing can be said. */
-#define ck_bad_input(c, ...) ck_fail((c), true, __VA_ARGS__)
+/* The certificate does not prove the claim. Does not return. */
+_Noreturn void ck_reject(ck *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Network, property or command line are not usable, so nothing can be said. Does not return. */
+_Noreturn void ck_bad_input(ck *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* n zeroed elements; lives until ck_clear. */
 void *ck_alloc(ck *c, size_t n, size_t size);
 #define CK_NEW(c, type, n) ((type *)ck_alloc((c), (n), sizeof(type)))
@@ -151,8 +149,13 @@ bool ck_is_refuted(const ck_row *row, double bound);
 /* Lower (or upper) bound of one neuron of a value by back-substitution; kept when it improves the table. */
 void ck_tighten(ck_state *s, uint32_t value, uint32_t i, bool is_upper, double bound);
 double ck_neuron_bound(ck_state *s, uint32_t value, uint32_t i, bool is_upper);
-/* A line that does not exceed c relu(z) for a c of that sign, z being neuron i of the relu: c (k z + t). */
-void ck_line(const ck_state *s, const ck_node *relu, uint32_t i, bool is_positive, double *k, double *t);
+
+/* A line under (or over) a relu, and what its phase adds: relu(z) >= slope z + icpt, <= when not is_lower, where the
+ * row then loses beta z. icpt = INFINITY: nothing is known. */
+typedef struct ck_line {
+  double slope, icpt, beta;
+} ck_line;
+ck_line ck_relu_line(const ck_state *s, const ck_node *relu, uint32_t i, bool is_lower);
 /* The least and the greatest pre-activation of neuron i, and the one between them that is nearest to 0. */
 void ck_corners(const ck_state *s, const ck_node *relu, uint32_t i, double z[3]);
 

@@ -552,8 +552,7 @@ static ep_status push_roots(split *sp) {
     sp->n_open[i] = 1;
     sp->n_root++;
     e->id = 0;
-    if (sp->record &&
-        ep_split_record_init(&sp->record[i], run->ctx, box->n_poly, e->is_open) != EP_OK) {
+    if (sp->record && ep_split_record_init(&sp->record[i], run->ctx, box->n_poly, e->is_open) != EP_OK) {
       entry_give(sp, e);
       return EP_E_NOMEM;
     }

@@ -131,8 +131,7 @@ static void round_rows(const layer *y, size_t rows, const ep_ascent *a) {
   for (size_t r = 0; r < rows; r++)
     for (uint32_t k = 0; k < y->net.n_u; k++) a->alpha[r][k] = ep_slope_unpack(ep_slope_pack(a->alpha[r][k]));
   for (size_t i = 0; i < rows * y->n_own; i++) a->own_beta[i] = ep_beta_round(a->own_beta[i]);
-  for (size_t i = 0; i < rows * y->n_before; i++)
-    ((float *)a->phases->beta)[i] = ep_beta_round(a->phases->beta[i]);
+  for (size_t i = 0; i < rows * y->n_before; i++) ((float *)a->phases->beta)[i] = ep_beta_round(a->phases->beta[i]);
 }
 
 /* Row r improves the bound of its neuron. */
