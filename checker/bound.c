@@ -202,20 +202,21 @@ ck_line ck_relu_line(const ck_state *s, const ck_node *nd, uint32_t i, bool is_l
   return (ck_line){slope, fmax(up(-slope * l), up(u - down(slope * u))), 0};
 }
 
-void ck_corners(const ck_state *s, const ck_node *nd, uint32_t i, double z[3]) {
+bool ck_corners(const ck_state *s, const ck_node *nd, uint32_t i, double z[3]) {
   int8_t phase = s->phase[s->net->flat[nd->layer] + i];
   z[0] = phase == 1 ? fmax(s->t->lo[nd->in[0]][i], 0) : s->t->lo[nd->in[0]][i];
   z[1] = phase == 2 ? fmin(s->t->hi[nd->in[0]][i], 0) : s->t->hi[nd->in[0]][i];
   z[2] = fmin(fmax(0, z[0]), z[1]);
+  return isfinite(z[0]) && isfinite(z[1]);
 }
 
 /* c relu(z) >= v z + t with t the least value of c relu(z) - v z, which is linear on both sides of 0. Its relative
  * error is below 3 u. */
 static double least_gap(const ck_state *s, const ck_node *nd, uint32_t i, double c, double v) {
   double z[3], t = INFINITY;
-  ck_corners(s, nd, i, z);
+  if (!ck_corners(s, nd, i, z)) return -INFINITY;
   for (int j = 0; j < 3; j++) t = fmin(t, (z[j] > 0 ? c - v : -v) * z[j]);
-  return z[0] > -INFINITY && z[1] < INFINITY ? t : -INFINITY;
+  return t;
 }
 
 static void through_relu(ck_state *s, const ck_node *nd, double *cst, double *err) {

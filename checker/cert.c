@@ -7,7 +7,7 @@
 
 #include "checker/check.h"
 
-enum { MAX_CASES = 4096, MAX_SPLITS = 1200, MAX_NESTED = 512 };
+enum { MAX_CASES = 4096, MAX_SPLITS = 1200, MAX_NESTED = 512, MAX_SUM = 1 << 16 };
 
 /* What a case with lemmas of its own needs, by depth. */
 typedef struct scope {
@@ -31,8 +31,7 @@ typedef struct replay {
   uint8_t *last;          /* [n_mask] slopes of the leaf before */
   uint32_t *path, n_path; /* decided neurons, flat */
   const ck_box *box;
-  const ck_poly *mix_of;
-  ck_row mix;        /* rows of a polytope, weighed */
+  ck_row sum;        /* of a polytope's rows, [MAX_SUM] */
   bool is_void;      /* bounds of the case under way crossed: no input fits its decisions */
   uint32_t n_case;   /* cases with lemmas of their own, nested */
   scope *scope;      /* [MAX_NESTED] */
@@ -148,15 +147,10 @@ static void read_case(replay *r, leaf_fn leaf, void *arg);
 /* tree = 0 leaf | 1 case | (2 + place in the mask) tree(z <= 0) tree(z >= 0) */
 static void tree(replay *r, leaf_fn leaf, void *arg) {
   uint32_t v = varint(r);
-  if (v == 1) {
-    read_case(r, leaf, arg);
-    return;
-  }
-  if (!v) {
-    r->stats->n_leaves++;
-    leaf(r, arg);
-    return;
-  }
+  r->stats->n_leaves += !v;
+  if (v == 0) leaf(r, arg);
+  if (v == 1) read_case(r, leaf, arg);
+  if (v < 2) return;
   if (v - 2 >= r->n_mask) ck_reject(r->c, "a case is about a neuron that has no slope");
   uint32_t z = r->mask[v - 2];
   if (r->s->phase[z]) ck_reject(r->c, "a neuron is decided twice");
@@ -201,14 +195,11 @@ static void read_lemmas(replay *r) {
 
 /* Does a decision on the way contradict the table? */
 static bool is_contradiction(const replay *r) {
-  for (uint32_t l = 0; l < r->net->n_layer; l++) {
-    uint32_t z = r->net->node[r->net->relu[l]].in[0], flat = r->net->flat[l];
-    for (uint32_t i = 0; i < r->net->size[z]; i++)
-      if ((r->s->phase[flat + i] == 1 && r->s->t->hi[z][i] < 0) ||
-          (r->s->phase[flat + i] == 2 && r->s->t->lo[z][i] > 0))
-        return true;
-  }
-  return false;
+  double z[3] = {0};
+  for (uint32_t l = 0; l < r->net->n_layer && z[0] <= z[1]; l++)
+    for (uint32_t i = 0; i < r->net->flat[l + 1] - r->net->flat[l] && z[0] <= z[1]; i++)
+      ck_corners(r->s, &r->net->node[r->net->relu[l]], i, z);
+  return z[0] > z[1];
 }
 
 /* case = lemma step* ('X' no input fits the decisions | 'T' mask tree). The lemmas hold where the decisions hold: they
@@ -237,11 +228,8 @@ static void read_case(replay *r, leaf_fn leaf, void *arg) {
     ck_reject(r->c, "a case is not shown to be empty");
   }
   r->s->t = t;
-  r->mask = outer.mask;
-  r->n_mask = outer.n_mask;
-  r->last = outer.last;
-  r->is_void = outer.is_void;
-  r->n_case--;
+  outer.p = r->p;
+  *r = outer;
   t->dirty = 0; /* error terms are those of the case's table */
 }
 
@@ -260,23 +248,15 @@ static void bound_layer(replay *r, uint32_t value, uint32_t n) {
 
 /* A row (its number + 1), or (0) all of them, each times a weight >= 0. */
 static const ck_row *read_row(replay *r, const ck_poly *poly) {
-  uint32_t row = below(r, poly->n_row + 1, "row"), most = 0;
+  uint32_t row = below(r, poly->n_row + 1, "row");
   if (row) return &poly->row[row - 1];
   if (varint(r) != poly->n_row) ck_reject(r->c, "a polytope has another number of rows");
-  ck_row *m = &r->mix;
-  for (uint32_t k = 0; k < poly->n_row; k++) most += poly->row[k].n;
-  if (r->mix_of != poly) {
-    m->var = CK_NEW(r->c, uint32_t, most);
-    m->coef = CK_NEW(r->c, double, most);
-    m->err = CK_NEW(r->c, double, most);
-    r->mix_of = poly;
-  }
-  m->n = 0;
-  m->rhs = 0;
-  m->is_strict = false;
+  ck_row *m = &r->sum;
+  *m = (ck_row){.var = m->var, .coef = m->coef, .err = m->err};
   for (uint32_t k = 0; k < poly->n_row; k++) {
     const ck_row *w = &poly->row[k];
     double f = fabs(read_float(r, 4));
+    if (w->n > MAX_SUM - m->n) ck_reject(r->c, "a sum of rows has too many terms");
     for (uint32_t i = 0; i < w->n; i++, m->n++) {
       m->var[m->n] = w->var[i];
       m->coef[m->n] = f * w->coef[i];
@@ -526,6 +506,8 @@ void ck_check(ck *c, const uint8_t *cert, size_t n, const uint8_t net_hash[32], 
   r.last = CK_NEW(c, uint8_t, n_flat);
   r.path = CK_NEW(c, uint32_t, MAX_CASES);
   r.scope = CK_NEW(c, scope, MAX_NESTED);
+  r.sum = (ck_row){.var = CK_NEW(c, uint32_t, MAX_SUM), .coef = CK_NEW(c, double, MAX_SUM)};
+  r.sum.err = CK_NEW(c, double, MAX_SUM);
   r.is_proved = CK_NEW(c, bool *, q->n_box);
   for (uint32_t i = 0; i < q->n_box; i++) {
     r.is_proved[i] = CK_NEW(c, bool, q->box[i].n_poly);

@@ -156,8 +156,9 @@ typedef struct ck_line {
   double slope, icpt, beta;
 } ck_line;
 ck_line ck_relu_line(const ck_state *s, const ck_node *relu, uint32_t i, bool is_lower);
-/* The least and the greatest pre-activation of neuron i, and the one between them that is nearest to 0. */
-void ck_corners(const ck_state *s, const ck_node *relu, uint32_t i, double z[3]);
+/* The least and the greatest pre-activation of neuron i, and the one between them that is nearest to 0; false when they
+ * are not bounded. */
+bool ck_corners(const ck_state *s, const ck_node *relu, uint32_t i, double z[3]);
 
 /* ---- exact rows: exact.c ---- */
 double ck_exact_row_bound(ck_state *s, double err);

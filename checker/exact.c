@@ -54,11 +54,11 @@ static void through_affine(pass *p, uint32_t k) {
   }
 }
 
-/* As least_gap in bound.c, added to the constant; false when the range is not bounded. */
+/* As least_gap in bound.c, added to the constant. */
 static bool add_least_gap(pass *p, const ck_node *nd, uint32_t i, const mpq_t c, double v) {
   double z[3];
-  ck_corners(p->s, nd, i, z);
-  for (int j = 0; j < 3 && isfinite(z[0]) && isfinite(z[1]); j++) {
+  if (!ck_corners(p->s, nd, i, z)) return false;
+  for (int j = 0; j < 3; j++) {
     mpq_set_d(p->t, -v);
     if (z[j] > 0) mpq_add(p->t, p->t, c);
     mpq_set_d(p->w, z[j]);
@@ -66,7 +66,7 @@ static bool add_least_gap(pass *p, const ck_node *nd, uint32_t i, const mpq_t c,
     if (!j || mpq_cmp(p->t, p->least) < 0) mpq_set(p->least, p->t);
   }
   mpq_add(p->cst, p->cst, p->least);
-  return isfinite(z[0]) && isfinite(z[1]);
+  return true;
 }
 
 static bool through_relu(pass *p, const ck_node *nd) {
