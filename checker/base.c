@@ -14,23 +14,16 @@ struct ck_block {
   _Alignas(16) unsigned char data[];
 };
 
-void ck_reject(ck *c, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  vsnprintf(c->why, sizeof c->why, format, args);
-  va_end(args);
-  c->is_bad_input = false;
-  longjmp(c->env, 1);
-}
+#define STOP(c, format, is_bad)                                                                                        \
+  va_list args;                                                                                                        \
+  va_start(args, format);                                                                                              \
+  vsnprintf((c)->why, sizeof(c)->why, format, args);                                                                   \
+  va_end(args);                                                                                                        \
+  (c)->is_bad_input = is_bad;                                                                                          \
+  longjmp((c)->env, 1)
 
-void ck_bad_input(ck *c, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  vsnprintf(c->why, sizeof c->why, format, args);
-  va_end(args);
-  c->is_bad_input = true;
-  longjmp(c->env, 1);
-}
+void ck_reject(ck *c, const char *format, ...) { STOP(c, format, false); }
+void ck_bad_input(ck *c, const char *format, ...) { STOP(c, format, true); }
 
 void *ck_alloc(ck *c, size_t n, size_t size) {
   if (n > (SIZE_MAX / 2 - sizeof(ck_block)) / size || n * size > c->limit - c->used)
@@ -60,30 +53,24 @@ void ck_clear(ck *c) {
 }
 
 uint8_t *ck_read_file(ck *c, const char *path, size_t limit, size_t *n) {
-  uint8_t *data = NULL;
-  size_t used = 0, cap = 0;
-  int got = 1;
+  size_t used = 0, cap = 1 << 16;
+  uint8_t *data = CK_NEW(c, uint8_t, cap);
+  int got;
   gzFile f = gzopen(path, "rb"); /* reads plain files as they are */
   if (!f) ck_bad_input(c, "%s: %s", path, strerror(errno));
-  while (got > 0 && used <= limit) {
-    if (used + 1 >= cap) {
-      uint8_t *t = realloc(data, cap = cap ? 2 * cap : 1 << 16);
-      if (!t) break;
-      data = t;
-    }
-    got = gzread(f, data + used, (unsigned)(cap - used - 1 < 1 << 24 ? cap - used - 1 : 1 << 24));
-    used += got > 0 ? (size_t)got : 0;
+  while ((got = gzread(f, data + used, (unsigned)(cap - used < 1 << 24 ? cap - used - 1 : 1 << 24))) > 0) {
+    used += (size_t)got;
+    if (used > limit) break;
+    if (used + 1 < cap) continue;
+    uint8_t *t = CK_NEW(c, uint8_t, cap *= 2);
+    memcpy(t, data, used);
+    data = t;
   }
   bool is_read = gzclose(f) == Z_OK && got == 0; /* anything else: an error, or a gzip stream that ends early */
-  if (is_read && used <= limit) {
-    uint8_t *own = CK_NEW(c, uint8_t, used + 1);
-    memcpy(own, data, used);
-    free(data);
-    *n = used;
-    return own;
-  }
-  free(data);
-  ck_bad_input(c, "%s: %s", path, used > limit ? "too large" : "cannot be read to its end");
+  if (!is_read || used > limit)
+    ck_bad_input(c, "%s: %s", path, used > limit ? "too large" : "cannot be read to its end");
+  *n = used;
+  return data;
 }
 
 void ck_sha256(const uint8_t *data, size_t n, uint8_t digest[32]) { SHA256(data, n, digest); }

@@ -188,39 +188,28 @@ static void through_affine(ck_state *s, uint32_t k, double *cst, double *err) {
 
 /* For l < 0 < u: relu(z) >= low z for any low in [0,1]; relu(z) <= slope z + icpt for any slope >= 0 and
  * icpt = max(-slope l, u - slope u), since relu(z) - slope z is convex. */
-void ck_lines(double l, double u, double *low, double *slope, double *icpt) {
-  *low = u * (1 - 0x1p-20) > -l ? 1 : 0;
-  *slope = u / (u - l);
-  if (!(*slope >= 0 && *slope <= 1)) *slope = 1;
-  *icpt = fmax(up(-*slope * l), up(u - down(*slope * u)));
+ck_line ck_relu_line(const ck_state *s, const ck_node *nd, uint32_t i, bool is_lower) {
+  uint32_t z = nd->in[0], flat = s->net->flat[nd->layer] + i;
+  double l = s->t->lo[z][i], u = s->t->hi[z][i];
+  if (s->phase[flat] == 1) return (ck_line){1, 0, s->beta[flat]};  /* z >= 0: relu(z) = z, and 0 >= -beta z */
+  if (s->phase[flat] == 2) return (ck_line){0, 0, -s->beta[flat]}; /* z <= 0: relu(z) = 0, and 0 >= beta z */
+  if (l >= 0 || u <= 0) return (ck_line){l >= 0, 0, 0};
+  if (!(l > -INFINITY && u < INFINITY)) return (ck_line){0, is_lower ? 0 : u, 0}; /* 0 <= relu <= u is all we know */
+  if (is_lower) return (ck_line){s->slope[flat] >= 0 ? s->slope[flat] : u * (1 - 0x1p-20) > -l, 0, 0};
+  double slope = u / (u - l);
+  if (!(slope >= 0 && slope <= 1)) slope = 1;
+  return (ck_line){slope, fmax(up(-slope * l), up(u - down(slope * u))), 0};
 }
 
 static void through_relu(ck_state *s, const ck_node *nd, double *cst, double *err) {
-  uint32_t z = nd->in[0], n = s->net->size[z], flat = s->net->flat[nd->layer];
-  const double *c = s->coef[nd->out], *lo = s->t->lo[z], *hi = s->t->hi[z];
+  uint32_t z = nd->in[0];
+  const double *c = s->coef[nd->out];
   double *dst = ck_touch(s, z);
   *err += ETA * (1 + s->sum_mag[z]);
-  for (uint32_t i = 0; i < n; i++) {
-    double a, t = 0, low, slope, icpt;
-    int8_t phase = s->phase[flat + i];
-    if (c[i] == 0 && !phase) continue;
-    if (phase == 1) { /* z >= 0: relu(z) = z, and 0 >= -beta z */
-      a = c[i] - s->beta[flat + i];
-    } else if (phase == 2) { /* z <= 0: relu(z) = 0, and 0 >= beta z */
-      a = s->beta[flat + i];
-    } else if (lo[i] >= 0) {
-      a = c[i];
-    } else if (hi[i] <= 0) {
-      continue;
-    } else if (lo[i] > -INFINITY && hi[i] < INFINITY) {
-      ck_lines(lo[i], hi[i], &low, &slope, &icpt);
-      if (s->slope[flat + i] >= 0) low = s->slope[flat + i];
-      a = c[i] * (c[i] > 0 ? low : slope);
-      t = c[i] > 0 ? 0 : c[i] * icpt;
-    } else { /* relu >= 0 is all that is known */
-      a = 0;
-      t = c[i] > 0 ? 0 : c[i] * hi[i];
-    }
+  for (uint32_t i = 0; i < s->net->size[z]; i++) {
+    if (c[i] == 0 && !s->phase[s->net->flat[nd->layer] + i]) continue;
+    ck_line line = ck_relu_line(s, nd, i, c[i] > 0);
+    double a = c[i] * line.slope - line.beta, t = c[i] == 0 ? 0 : c[i] * line.icpt;
     dst[i] += a;
     *cst += t;
     *err += 4 * U * ((fabs(a) + fabs(dst[i])) * magnitude(s->t, z, i) + fabs(t) + (t != 0 ? fabs(*cst) : 0));
@@ -230,9 +219,9 @@ static void through_relu(ck_state *s, const ck_node *nd, double *cst, double *er
 double ck_row_bound(ck_state *s, double err) {
   const ck_net *net = s->net;
   s->n_rows++;
-  if (s->is_exact) return ck_exact_row_bound(s, err);
+  if (s->is_exact && !s->is_direct) return ck_exact_row_bound(s, err);
   double cst = 0;
-  for (uint32_t k = net->n_node; k-- > 0;) {
+  for (uint32_t k = s->is_direct ? 0 : net->n_node; k-- > 0;) {
     if (!s->is_live[net->node[k].out]) continue;
     if (net->node[k].is_relu)
       through_relu(s, &net->node[k], &cst, &err);
@@ -240,14 +229,16 @@ double ck_row_bound(ck_state *s, double err) {
       through_affine(s, k, &cst, &err);
     s->is_live[net->node[k].out] = false;
   }
-  const double *c = ck_touch(s, net->input), *lo = s->t->lo[net->input], *hi = s->t->hi[net->input];
+  ck_touch(s, net->input);
   double sum = 0, mass = fabs(cst);
-  for (uint32_t j = 0; j < net->size[net->input]; j++) {
-    double p = c[j] * (c[j] > 0 ? lo[j] : hi[j]);
-    sum += p;
-    mass += fabs(p);
-  }
-  err = (err + gamma_n(net->size[net->input]) * mass) * SLACK + ETA;
+  uint32_t n = 0;
+  for (uint32_t v = 0; v < net->n_val; v++)
+    for (uint32_t j = 0; s->is_live[v] && j < net->size[v]; j++, n++) {
+      double c = s->coef[v][j], p = c == 0 ? 0 : c * (c > 0 ? s->t->lo[v][j] : s->t->hi[v][j]);
+      sum += p;
+      mass += fabs(p);
+    }
+  err = (err + gamma_n(n) * mass) * SLACK + ETA;
   double b = down(down(sum + cst) - up(err));
   return b < INFINITY ? b : -INFINITY; /* so does NaN end */
 }
@@ -293,17 +284,10 @@ double ck_query_bound(ck_state *s, const ck_row *row, uint32_t n_y) {
 }
 
 double ck_query_interval(ck_state *s, const ck_row *row, uint32_t n_y) {
-  double sum = 0, mass = 0;
-  ck_propagate(s, s->net->output);
-  for (uint32_t k = 0; k < row->n; k++) {
-    bool is_y = row->var[k] < n_y;
-    uint32_t v = is_y ? s->net->output : s->net->input, i = row->var[k] - (is_y ? 0 : n_y);
-    double p = row->coef[k] * (row->coef[k] > 0 ? s->t->lo[v][i] : s->t->hi[v][i]);
-    sum += p;
-    mass += gamma_n(row->n) * fabs(p) + row->err[k] * magnitude(s->t, v, i) * SLACK;
-  }
-  double b = mass > 0 ? down(sum - up(mass * SLACK + ETA)) : sum;
-  return b < INFINITY ? b : -INFINITY;
+  s->is_direct = true;
+  double b = ck_query_bound(s, row, n_y);
+  s->is_direct = false;
+  return b;
 }
 
 bool ck_is_refuted(const ck_row *row, double bound) { return row->is_strict ? bound >= row->rhs : bound > row->rhs; }

@@ -7,27 +7,22 @@
 
 #include "checker/check.h"
 
-typedef struct rationals {
-  uint32_t n;
-  mpq_t *q;
-} rationals;
-
-static rationals make(uint32_t n) {
-  rationals r = {n, malloc((n + 1) * sizeof(mpq_t))};
-  if (!r.q) abort(); /* as GMP does */
-  for (uint32_t i = 0; i < n; i++) mpq_init(r.q[i]);
-  return r;
+static void clear(mpq_t **q, uint32_t n) {
+  for (uint32_t i = 0; *q && i < n; i++) mpq_clear((*q)[i]);
+  free(*q);
+  *q = NULL;
 }
 
-static void clear(rationals *r) {
-  for (uint32_t i = 0; i < r->n; i++) mpq_clear(r->q[i]);
-  free(r->q);
-  *r = (rationals){0};
+static void make(mpq_t **q, uint32_t n) {
+  if (*q) return;
+  *q = malloc((n + 1) * sizeof(mpq_t));
+  if (!*q) abort(); /* as GMP does */
+  for (uint32_t i = 0; i < n; i++) mpq_init((*q)[i]);
 }
 
 typedef struct pass {
   ck_state *s;
-  rationals *c; /* [n_val] */
+  mpq_t **c; /* [n_val] */
   mpq_t cst, t, w;
   double err; /* charges that no arithmetic can take away */
 } pass;
@@ -43,49 +38,34 @@ static void through_affine(pass *p, uint32_t k) {
   const ck_node *nd = &p->s->net->node[k];
   bool has_err = nd->bias_err || p->s->is_f32;
   for (uint32_t j = 0; j < nd->n_in; j++) has_err |= nd->map[j].rel > 0;
-  for (uint32_t i = 0; i < p->c[nd->out].n; i++) {
-    mpq_t *ci = &p->c[nd->out].q[i];
+  for (uint32_t i = 0; i < p->s->net->size[nd->out]; i++) {
+    mpq_t *ci = &p->c[nd->out][i];
     if (!mpq_sgn(*ci)) continue;
     if (nd->bias) add_product(p, p->cst, *ci, nd->bias[i]);
     if (has_err) p->err += fabs(mpq_get_d(*ci)) * p->s->aerr[k][i] * (1 + 0x1p-16) + 0x1p-960;
     for (uint32_t j = 0; j < nd->n_in; j++) {
       const ck_map *m = &nd->map[j];
-      rationals *dst = &p->c[nd->in[j]];
-      if (!dst->q) *dst = make(p->s->net->size[nd->in[j]]);
+      mpq_t **dst = &p->c[nd->in[j]];
+      make(dst, p->s->net->size[nd->in[j]]);
       for (uint32_t g = m->first[i]; g < m->first[i + 1]; g++)
         for (uint32_t x = 0; x < m->seg[g].len; x++)
-          if (m->seg[g].w[x] != 0) add_product(p, dst->q[m->seg[g].col + x], *ci, m->seg[g].w[x]);
+          if (m->seg[g].w[x] != 0) add_product(p, (*dst)[m->seg[g].col + x], *ci, m->seg[g].w[x]);
     }
   }
 }
 
 static bool through_relu(pass *p, const ck_node *nd) {
-  const ck_state *s = p->s;
-  uint32_t z = nd->in[0], flat = s->net->flat[nd->layer];
-  const double *lo = s->t->lo[z], *hi = s->t->hi[z];
-  if (!p->c[z].q) p->c[z] = make(s->net->size[z]);
-  for (uint32_t i = 0; i < s->net->size[z]; i++) {
-    mpq_t *c = &p->c[nd->out].q[i], *dst = &p->c[z].q[i];
-    int8_t phase = s->phase[flat + i];
-    double low, slope, icpt;
-    if (!mpq_sgn(*c) && !phase) continue;
-    mpq_set_d(p->t, phase ? s->beta[flat + i] : 0);
-    if (phase == 1) {
-      mpq_add(*dst, *dst, *c);
-      mpq_sub(*dst, *dst, p->t);
-    } else if (phase == 2) {
-      mpq_add(*dst, *dst, p->t);
-    } else if (lo[i] >= 0) {
-      mpq_add(*dst, *dst, *c);
-    } else if (hi[i] > 0) {
-      bool is_pos = mpq_sgn(*c) > 0, is_finite = lo[i] > -INFINITY && hi[i] < INFINITY;
-      if (!is_finite && is_pos) continue;
-      if (!(hi[i] < INFINITY)) return false;
-      if (is_finite) ck_lines(lo[i], hi[i], &low, &slope, &icpt);
-      if (s->slope[flat + i] >= 0) low = s->slope[flat + i];
-      if (is_finite) add_product(p, *dst, *c, is_pos ? low : slope);
-      if (!is_pos) add_product(p, p->cst, *c, is_finite ? icpt : hi[i]);
-    }
+  uint32_t z = nd->in[0];
+  make(&p->c[z], p->s->net->size[z]);
+  for (uint32_t i = 0; i < p->s->net->size[z]; i++) {
+    mpq_t *c = &p->c[nd->out][i], *dst = &p->c[z][i];
+    ck_line line = ck_relu_line(p->s, nd, i, mpq_sgn(*c) > 0);
+    if (!mpq_sgn(*c) && line.beta == 0) continue;
+    if (!(line.icpt < INFINITY)) return false;
+    add_product(p, *dst, *c, line.slope);
+    add_product(p, p->cst, *c, line.icpt);
+    mpq_set_d(p->t, line.beta);
+    mpq_sub(*dst, *dst, p->t);
   }
   return true;
 }
@@ -94,8 +74,8 @@ static bool through_relu(pass *p, const ck_node *nd) {
 static double finish(pass *p) {
   const ck_state *s = p->s;
   uint32_t x = s->net->input;
-  for (uint32_t j = 0; j < p->c[x].n; j++) {
-    mpq_t *c = &p->c[x].q[j];
+  for (uint32_t j = 0; p->c[x] && j < s->net->size[x]; j++) {
+    mpq_t *c = &p->c[x][j];
     if (mpq_sgn(*c)) add_product(p, p->cst, *c, mpq_sgn(*c) > 0 ? s->t->lo[x][j] : s->t->hi[x][j]);
     s->coef[x][j] = mpq_get_d(*c);
   }
@@ -107,27 +87,27 @@ static double finish(pass *p) {
 
 double ck_exact_row_bound(ck_state *s, double err) {
   const ck_net *net = s->net;
-  if (!s->exact) s->exact = CK_NEW(s->c, rationals, net->n_val);
+  if (!s->exact) s->exact = CK_NEW(s->c, mpq_t *, net->n_val);
   pass p = {.s = s, .c = s->exact, .err = err};
   bool is_known = true;
   mpq_inits(p.cst, p.t, p.w, NULL);
   for (uint32_t v = 0; v < net->n_val; v++) {
     if (!s->is_live[v]) continue;
-    p.c[v] = make(net->size[v]);
-    for (uint32_t i = 0; i < net->size[v]; i++) mpq_set_d(p.c[v].q[i], s->coef[v][i]);
+    make(&p.c[v], net->size[v]);
+    for (uint32_t i = 0; i < net->size[v]; i++) mpq_set_d(p.c[v][i], s->coef[v][i]);
     s->is_live[v] = false;
   }
   for (uint32_t k = net->n_node; k-- > 0 && is_known;) {
-    if (!p.c[net->node[k].out].q) continue;
+    if (!p.c[net->node[k].out]) continue;
     if (net->node[k].is_relu)
       is_known = through_relu(&p, &net->node[k]);
     else
       through_affine(&p, k);
-    clear(&p.c[net->node[k].out]);
+    clear(&p.c[net->node[k].out], net->size[net->node[k].out]);
   }
   ck_touch(s, net->input);
   double b = is_known ? finish(&p) : -INFINITY;
-  for (uint32_t v = 0; v < net->n_val; v++) clear(&p.c[v]);
+  for (uint32_t v = 0; v < net->n_val; v++) clear(&p.c[v], net->size[v]);
   mpq_clears(p.cst, p.t, p.w, NULL);
   return b;
 }
