@@ -1,8 +1,9 @@
 /* epsproof-check: decides whether a certificate proves that a network never enters the unsafe set of a property. It
  * starts from the raw files and shares no code with the program that wrote the certificate: own readers, own sums.
  *
- * What has to be believed to believe ACCEPTED: these sources, zlib's decompression, protobuf-c's unpacking, GMP, the
- * compiler, and IEEE double arithmetic rounded to nearest. docs/certificate.md describes the format and the argument.
+ * What has to be believed to believe ACCEPTED: these sources, zlib's decompression, protobuf-c's unpacking, GMP, the C
+ * library's strtod, the compiler, and IEEE double arithmetic rounded to nearest. docs/certificate.md describes the
+ * format and the argument.
  */
 #ifndef EP_CHECKER_CHECK_H
 #define EP_CHECKER_CHECK_H
@@ -45,35 +46,30 @@ typedef struct ck_seg {
   const double *w;
 } ck_seg;
 typedef struct ck_map {
-  uint32_t n_row, n_col;
-  uint32_t *first; /* [n_row + 1] */
+  /* first[n_row + 1]: where each row's segments start; most weights in one row, in one column */
+  uint32_t n_row, n_col, row_terms, col_terms, *first;
   ck_seg *seg;
-  uint32_t row_terms, col_terms; /* most weights in one row, in one column */
-  double rel;                    /* |true weight - w| <= rel |w|: 0, unless the weight is a quotient or a product */
+  double rel; /* |true weight - w| <= rel |w|: 0, unless the weight is a quotient or BatchNormalization's */
 } ck_map;
 
 /* y = sum_j map[j] x_j + bias, or y = max(x, 0). Values are flattened tensors. */
 typedef struct ck_node {
-  bool is_relu;
-  uint32_t n_in;
+  bool is_relu, is_unit;     /* unit: affine with weights 1 or -1 only */
+  uint32_t n_in, out, layer; /* layer: a relu's number */
   const uint32_t *in;
-  uint32_t out;
-  uint32_t layer;         /* relu: its number */
-  const ck_map *map;      /* affine: [n_in] */
-  bool is_unit;           /* affine: all weights are 1 or -1 */
-  const double *bias;     /* affine: [n_out], or NULL = 0 */
-  const double *bias_err; /* affine: |true bias - bias| <= bias_err; NULL = exact */
-  const char *name;       /* of the output tensor */
+  ck_map *map; /* affine: [n_in] */
+  /* affine: [n_out], |true bias - bias| <= bias_err; NULL = 0 */
+  const double *bias, *bias_err;
+  const char *name; /* of a relu's output tensor */
 } ck_node;
 
 typedef struct ck_net {
-  uint32_t n_val, *size; /* elements of each value */
-  uint32_t n_node;
-  ck_node *node; /* in an order in which inputs come first */
-  uint32_t input, output;
-  bool is_no_f32;          /* has doubles or computed weights: no float32 semantics */
-  uint32_t n_layer, *relu; /* node of each relu layer */
-  uint32_t *flat;          /* [n_layer + 1] place of each layer among all relu neurons */
+  uint32_t n_val, n_node, input, output, n_layer;
+  ck_node *node;  /* in an order in which inputs come first */
+  bool is_no_f32; /* has doubles or computed weights: no float32 semantics */
+  /* size[n_val]: elements of each value; relu[n_layer]: node of each relu layer; flat[n_layer + 1]: place of each layer
+   * among all relu neurons */
+  uint32_t *size, *relu, *flat;
 } ck_net;
 
 ck_net *ck_read_net(ck *c, const uint8_t *data, size_t n);

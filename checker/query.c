@@ -1,14 +1,16 @@
-/* The property: VNN-LIB 1.0 as a disjunction of conjunctions, in the order that certificates count in. Numbers become
- * intervals of doubles that contain them; GMP says which literals are doubles. */
+/* The property: VNN-LIB 1.0, or 2 for one network, as a disjunction of conjunctions, in the order that certificates
+ * count in. Numbers become the tightest intervals of doubles that contain them; in a query of type float32 they are the
+ * nearest float32 number. */
 #include <ctype.h>
-#include <gmp.h>
+#include <fenv.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "checker/check.h"
 
-enum { MAX_DEPTH = 200, MAX_CONJUNCTS = 1 << 20, MAX_NUMBER = 400 };
+enum { MAX_DEPTH = 200, MAX_CONJUNCTS = 1 << 20, MAX_NUMBER = 400, MAX_RANK = 8, MAX_ELEMENTS = 1 << 24 };
 
 typedef struct itv {
   double lo, hi;
@@ -33,80 +35,64 @@ typedef struct dnf {
   conj *c;
 } dnf;
 
+/* VNN-LIB 2: a declared tensor. */
+typedef struct tensor {
+  char name[MAX_NUMBER + 1];
+  uint32_t rank, dim[MAX_RANK];
+} tensor;
+
 typedef struct parser {
   ck *c;
   const char *p;
-  uint64_t line;
-  char tok[MAX_NUMBER + 1]; /* "(" ")" or a word; "" = the end */
+  unsigned long long line;
+  char tok[MAX_NUMBER + 1]; /* a bracket, a comma or a word; "" = the end */
   uint32_t n[2];            /* inputs, outputs declared */
+  bool is_v2, is_f32;       /* VNN-LIB 2, of type float32 */
+  tensor t[2];              /* its input, its output */
 } parser;
 
 #define REFUSE(p, ...) ck_bad_input((p)->c, "property, " __VA_ARGS__)
+#define REFUSE_HERE(p, what) REFUSE(p, "line %llu: " what ", found '%.40s'", (p)->line, (p)->tok)
 
 /* ---- intervals ---- */
 
+/* a + b rounded towards `to`, unless it is exact (Knuth's two-sum tells). */
+static double add_towards(double a, double b, double to) {
+  double s = a + b, t = s - a;
+  return (a - (s - t)) + (b - t) == 0 ? s : nextafter(s, to);
+}
+
 static itv itv_add(itv a, itv b) {
-  itv s = {a.lo + b.lo, a.hi + b.hi};
-  if (a.lo != 0 && b.lo != 0) s.lo = nextafter(s.lo, -INFINITY);
-  if (a.hi != 0 && b.hi != 0) s.hi = nextafter(s.hi, INFINITY);
-  return s;
+  return (itv){add_towards(a.lo, b.lo, -INFINITY), add_towards(a.hi, b.hi, INFINITY)};
+}
+
+/* The same for a product, whose error fma tells unless it underflows. */
+static double mul_towards(double a, double b, double to) {
+  double p = a * b;
+  bool is_plain = a == 0 || b == 0 || fabs(a) == 1 || fabs(b) == 1;
+  return is_plain || (fabs(p) > 0x1p-900 && fma(a, b, -p) == 0) ? p : nextafter(p, to);
 }
 
 static itv itv_mul(itv a, itv b) {
-  double v[4] = {a.lo * b.lo, a.lo * b.hi, a.hi * b.lo, a.hi * b.hi};
-  bool is_exact = (fabs(a.lo) == 1 && a.lo == a.hi) || (fabs(b.lo) == 1 && b.lo == b.hi) || (a.lo == 0 && a.hi == 0) ||
-                  (b.lo == 0 && b.hi == 0);
-  itv s = {v[0], v[0]};
-  for (int i = 1; i < 4; i++) {
-    s.lo = fmin(s.lo, v[i]);
-    s.hi = fmax(s.hi, v[i]);
-  }
-  if (is_exact) return s;
-  return (itv){nextafter(s.lo, -INFINITY), nextafter(s.hi, INFINITY)};
+  double lo = -INFINITY, hi = INFINITY;
+  return (itv){fmin(fmin(mul_towards(a.lo, b.lo, lo), mul_towards(a.lo, b.hi, lo)),
+                    fmin(mul_towards(a.hi, b.lo, lo), mul_towards(a.hi, b.hi, lo))),
+               fmax(fmax(mul_towards(a.lo, b.lo, hi), mul_towards(a.lo, b.hi, hi)),
+                    fmax(mul_towards(a.hi, b.lo, hi), mul_towards(a.hi, b.hi, hi)))};
 }
 
-/* digits[.digits][e[+-]digits] as the tightest interval of doubles. */
-static bool number(const char *t, itv *out) {
-  char digits[MAX_NUMBER + 1];
-  size_t n = 0;
-  long scale = 0;
-  const char *s = t + (*t == '-' || *t == '+');
-  bool has_dot = false;
-  for (; isdigit((unsigned char)*s) || (*s == '.' && !has_dot); s++) {
-    has_dot |= *s == '.';
-    if (*s == '.') continue;
-    digits[n++] = *s;
-    scale -= has_dot;
-  }
-  digits[n] = 0;
-  if (!n) return false;
-  if (*s == 'e' || *s == 'E') {
-    char *end;
-    scale += strtol(s + 1, &end, 10);
-    if (end == s + 1) return false;
-    s = end;
-  }
-  if (*s || scale < -2000 || scale > 2000) return false;
-  double d = strtod(t, NULL);
-  if (!isfinite(d)) return false;
-  mpq_t exact, near;
-  mpq_inits(exact, near, NULL);
-  mpz_t ten;
-  mpz_init(ten);
-  mpz_set_str(mpq_numref(exact), digits, 10);
-  mpz_ui_pow_ui(ten, 10, (unsigned long)labs(scale));
-  if (scale > 0)
-    mpz_mul(mpq_numref(exact), mpq_numref(exact), ten);
-  else
-    mpz_set(mpq_denref(exact), ten);
-  mpq_canonicalize(exact);
-  if (*t == '-') mpq_neg(exact, exact);
-  mpq_set_d(near, d);
-  int order = mpq_cmp(near, exact);
-  *out = (itv){order > 0 ? nextafter(d, -INFINITY) : d, order < 0 ? nextafter(d, INFINITY) : d};
-  mpq_clears(exact, near, NULL);
-  mpz_clear(ten);
-  return true;
+/* [+-]digits[.digits][e[+-]digits]; strtod rounds correctly in every mode. */
+static bool number(const parser *p, itv *out) {
+  const char *t = p->tok, *s = t + (*t == '-' || *t == '+');
+  char *end;
+  if (!isdigit((unsigned char)s[*s == '.']) || s[strspn(s, "0123456789.eE+-")]) return false;
+  fesetround(FE_DOWNWARD);
+  out->lo = strtod(t, &end);
+  fesetround(FE_UPWARD);
+  out->hi = strtod(t, NULL);
+  fesetround(FE_TONEAREST);
+  if (p->is_f32) out->lo = out->hi = (double)strtof(t, NULL);
+  return !*end && isfinite(out->lo) && isfinite(out->hi);
 }
 
 /* ---- words ---- */
@@ -117,8 +103,8 @@ static void next(parser *p) {
     if (*p->p == '\n') p->line++;
     if (!isspace((unsigned char)*p->p)) break;
   }
-  size_t n = *p->p == '(' || *p->p == ')' ? 1 : strcspn(p->p, "(); \t\r\n\f\v");
-  if (n > MAX_NUMBER) REFUSE(p, "line %llu: a word of %zu letters", (unsigned long long)p->line, n);
+  size_t n = *p->p && strchr("()[],", *p->p) ? 1 : strcspn(p->p, "()[],; \t\r\n\f\v");
+  if (n > MAX_NUMBER) REFUSE(p, "line %llu: a word of %zu letters", p->line, n);
   memcpy(p->tok, p->p, n);
   p->tok[n] = 0;
   p->p += n;
@@ -127,17 +113,45 @@ static void next(parser *p) {
 static bool is_word(const parser *p, const char *w) { return !strcmp(p->tok, w); }
 
 static void expect(parser *p, const char *w) {
-  if (!is_word(p, w)) REFUSE(p, "line %llu: expected '%s', found '%.40s'", (unsigned long long)p->line, w, p->tok);
+  if (!is_word(p, w)) REFUSE(p, "line %llu: expected '%s', found '%.40s'", p->line, w, p->tok);
   next(p);
 }
 
-static bool variable(const parser *p, uint32_t *v) {
+static uint32_t whole_number(parser *p) {
   char *end;
+  unsigned long v = strtoul(p->tok, &end, 10);
+  if (!isdigit((unsigned char)p->tok[0]) || *end || v > MAX_ELEMENTS) REFUSE_HERE(p, "expected a whole number");
+  next(p);
+  return (uint32_t)v;
+}
+
+/* NAME[i,j,..]: all indices, row-major. */
+static bool element(parser *p, uint32_t *v) {
+  bool is_y = is_word(p, p->t[1].name);
+  const tensor *t = &p->t[is_y];
+  if (!is_word(p, t->name)) return false;
+  next(p);
+  *v = 0;
+  for (uint32_t k = 0, i; k < t->rank; k++) {
+    expect(p, k ? "," : "[");
+    if ((i = whole_number(p)) >= t->dim[k])
+      REFUSE(p, "line %llu: index %u of %.40s is out of range", p->line, i, t->name);
+    *v = *v * t->dim[k] + i;
+  }
+  if (t->rank) expect(p, "]");
+  *v = 2 * *v + is_y;
+  return true;
+}
+
+static bool variable(parser *p, uint32_t *v) {
+  char *end;
+  if (p->is_v2) return element(p, v);
   if ((p->tok[0] != 'X' && p->tok[0] != 'Y') || p->tok[1] != '_' || !isdigit((unsigned char)p->tok[2])) return false;
   unsigned long i = strtoul(p->tok + 2, &end, 10);
   bool is_y = p->tok[0] == 'Y';
   if (*end || i >= p->n[is_y]) return false;
   *v = (uint32_t)(2 * i + is_y);
+  next(p);
   return true;
 }
 
@@ -162,45 +176,36 @@ static void add_scaled(parser *p, linear *a, const linear *b, itv k) {
 }
 
 static linear term(parser *p, int depth) {
-  linear out = {0}, x;
+  linear out = {0};
   uint32_t v;
-  if (depth > MAX_DEPTH) REFUSE(p, "line %llu: nested too deeply", (unsigned long long)p->line);
+  if (depth > MAX_DEPTH) REFUSE_HERE(p, "nested too deeply");
   if (!is_word(p, "(")) {
     if (variable(p, &v)) {
-      linear one = {1, &v, &(itv){1, 1}, {0, 0}};
-      add_scaled(p, &out, &one, (itv){1, 1});
-    } else if (!number(p->tok, &out.c)) {
-      REFUSE(p, "line %llu: expected a declared variable or a number, found '%.40s'", (unsigned long long)p->line,
-             p->tok);
+      add_scaled(p, &out, &(linear){1, &v, &(itv){1, 1}, {0, 0}}, (itv){1, 1});
+      return out;
     }
+    if (!number(p, &out.c)) REFUSE_HERE(p, "expected a declared variable or a number");
     next(p);
     return out;
   }
   next(p);
   char op = p->tok[0];
-  if (p->tok[0] == 0 || p->tok[1] || !strchr("+-*", op))
-    REFUSE(p, "line %llu: unknown operation '%.40s'", (unsigned long long)p->line, p->tok);
+  if (p->tok[0] == 0 || p->tok[1] || !strchr("+-*", op)) REFUSE_HERE(p, "unknown operation");
   next(p);
-  int n = 0;
-  for (; !is_word(p, ")"); n++) {
-    linear t = {0};
+  linear x = term(p, depth + 1);
+  bool is_negation = op == '-' && is_word(p, ")");
+  add_scaled(p, &out, &x, (itv){is_negation ? -1 : 1, is_negation ? -1 : 1});
+  while (!is_word(p, ")")) {
     x = term(p, depth + 1);
-    if (n == 0) {
-      out = x;
-    } else if (op == '*') {
-      if (out.n && x.n) REFUSE(p, "line %llu: a product of variables", (unsigned long long)p->line);
-      add_scaled(p, &t, out.n ? &out : &x, out.n ? x.c : out.c);
-      out = t;
-    } else {
-      add_scaled(p, &out, &x, op == '+' ? (itv){1, 1} : (itv){-1, -1});
-    }
+    linear t = {0};
+    if (p->is_f32) REFUSE_HERE(p, "operations of type float32 are not supported");
+    if (op == '*' && out.n && x.n) REFUSE_HERE(p, "a product of variables");
+    if (op == '*') add_scaled(p, &t, out.n ? &out : &x, out.n ? x.c : out.c);
+    if (op == '*') out = t;
+    if (op != '*') add_scaled(p, &out, &x, op == '+' ? (itv){1, 1} : (itv){-1, -1});
   }
-  x = (linear){0};
-  if (!n) REFUSE(p, "line %llu: '%c' without arguments", (unsigned long long)p->line, op);
-  if (op != '-' || n > 1) x = out;
-  if (op == '-' && n == 1) add_scaled(p, &x, &out, (itv){-1, -1});
   next(p);
-  return x;
+  return out;
 }
 
 /* ---- formulas ---- */
@@ -211,17 +216,14 @@ static void add_conj(parser *p, dnf *d, conj c) {
   d->c[d->n++] = c;
 }
 
-static conj both(parser *p, conj a, conj b) {
-  conj c = {a.n + b.n, CK_NEW(p->c, const atom *, a.n + b.n)};
-  if (a.n) memcpy(c.a, a.a, a.n * sizeof *c.a);
-  if (b.n) memcpy(c.a + a.n, b.a, b.n * sizeof *c.a);
-  return c;
-}
-
 static dnf join(parser *p, dnf d, dnf e) {
   dnf r = {0};
-  for (size_t i = 0; i < d.n; i++)
-    for (size_t j = 0; j < e.n; j++) add_conj(p, &r, both(p, d.c[i], e.c[j]));
+  for (size_t i = 0; i < d.n * e.n; i++) {
+    conj a = d.c[i / e.n], b = e.c[i % e.n], c = {a.n + b.n, CK_NEW(p->c, const atom *, a.n + b.n)};
+    if (a.n) memcpy(c.a, a.a, a.n * sizeof *c.a);
+    if (b.n) memcpy(c.a + a.n, b.a, b.n * sizeof *c.a);
+    add_conj(p, &r, c);
+  }
   return r;
 }
 
@@ -242,12 +244,12 @@ static const atom *make_atom(parser *p, const linear *a, const linear *b, bool i
 
 static dnf formula(parser *p, int depth) {
   dnf out = {0};
-  if (depth > MAX_DEPTH) REFUSE(p, "line %llu: nested too deeply", (unsigned long long)p->line);
+  if (depth > MAX_DEPTH) REFUSE_HERE(p, "nested too deeply");
   expect(p, "(");
   bool is_and = is_word(p, "and"), is_or = is_word(p, "or");
   if (is_and || is_or) {
     next(p);
-    if (is_word(p, ")")) REFUSE(p, "line %llu: 'and' or 'or' without arguments", (unsigned long long)p->line);
+    if (is_word(p, ")")) REFUSE_HERE(p, "'and' or 'or' without arguments");
     if (is_and) add_conj(p, &out, (conj){0});
     while (!is_word(p, ")")) {
       dnf d = formula(p, depth + 1);
@@ -257,16 +259,20 @@ static dnf formula(parser *p, int depth) {
     next(p);
     return out;
   }
+  static const char *const cmp[] = {"<=", "<", ">=", ">", "=", "==", "!="}; /* the last two in version 2 */
+  size_t at = 0, n_cmp = p->is_v2 ? 7 : 5;
+  while (at < n_cmp && !is_word(p, cmp[at])) at++;
+  if (at == n_cmp) REFUSE_HERE(p, "expected a formula");
   char op = p->tok[0];
-  bool is_strict = !p->tok[1];
-  if (!is_word(p, "<=") && !is_word(p, "<") && !is_word(p, ">=") && !is_word(p, ">") && !is_word(p, "="))
-    REFUSE(p, "line %llu: expected a formula, found '%.40s'", (unsigned long long)p->line, p->tok);
+  bool is_unequal = op == '!', is_strict = is_unequal || (!p->tok[1] && op != '=');
   next(p);
   linear a = term(p, depth), b = term(p, depth);
   conj c = {0, CK_NEW(p->c, const atom *, 2)};
-  if (op != '>') c.a[c.n++] = make_atom(p, &a, &b, is_strict && op != '=');
-  if (op != '<') c.a[c.n++] = make_atom(p, &b, &a, is_strict && op != '=');
+  if (op != '>') c.a[c.n++] = make_atom(p, &a, &b, is_strict);
+  if (op != '<') c.a[c.n++] = make_atom(p, &b, &a, is_strict);
   expect(p, ")");
+  if (is_unequal) add_conj(p, &out, (conj){1, c.a++}); /* a < b or a > b */
+  c.n -= is_unequal;
   add_conj(p, &out, c);
   return out;
 }
@@ -279,18 +285,11 @@ static bool bounds_input(const atom *a) {
 
 /* c + coef x <= 0 narrows x; only coefficients +-1 without rounding, others step outward. */
 static void narrow(ck_box *b, const atom *a) {
-  uint32_t i = a->l.var[0] / 2;
-  itv k = a->l.coef[0], c = a->l.c;
-  bool is_unit = k.lo == k.hi && fabs(k.lo) == 1;
-  if (k.lo > 0) {
-    double v = fmax(-c.lo / k.lo, -c.lo / k.hi);
-    if (!is_unit) v = nextafter(v, INFINITY);
-    if (v < b->hi[i]) b->hi[i] = v;
-  } else {
-    double v = fmin(c.lo / -k.lo, c.lo / -k.hi); /* x >= c/|k| */
-    if (!is_unit) v = nextafter(v, -INFINITY);
-    if (v > b->lo[i]) b->lo[i] = v;
-  }
+  itv k = a->l.coef[0];
+  double c = a->l.c.lo, v = k.lo > 0 ? fmax(-c / k.lo, -c / k.hi) : fmin(-c / k.lo, -c / k.hi);
+  double *end = k.lo > 0 ? &b->hi[a->l.var[0] / 2] : &b->lo[a->l.var[0] / 2];
+  if (k.lo != k.hi || fabs(k.lo) != 1) v = nextafter(v, k.lo > 0 ? INFINITY : -INFINITY);
+  *end = k.lo > 0 ? fmin(*end, v) : fmax(*end, v);
 }
 
 /* 1 always true, 0 always false, -1 neither known. */
@@ -331,64 +330,87 @@ static ck_box *find_box(parser *p, ck_query *q, const ck_box *b) {
   return out;
 }
 
+/* Assertions with one conjunct hold everywhere, the others are distributed over each other. */
 static void build(parser *p, ck_query *q, const dnf *assert, size_t n_assert) {
   uint32_t n_x = p->n[0];
-  ck_box base = {CK_NEW(p->c, double, n_x), CK_NEW(p->c, double, n_x), false, 0, NULL};
   ck_box box = {CK_NEW(p->c, double, n_x), CK_NEW(p->c, double, n_x), false, 0, NULL};
-  for (uint32_t i = 0; i < n_x; i++) {
-    base.lo[i] = -INFINITY;
-    base.hi[i] = INFINITY;
-  }
-  conj shared = {0};
+  conj of[2] = {{0}}; /* everywhere, of one disjunct */
   dnf all = {0};
-  bool is_false = false;
   add_conj(p, &all, (conj){0});
   for (size_t i = 0; i < n_assert; i++) {
-    if (assert[i].n != 1) {
-      all = join(p, all, assert[i]);
-      continue;
-    }
-    for (size_t k = 0; k < assert[i].c[0].n; k++) {
-      const atom *a = assert[i].c[0].a[k];
-      is_false |= decide(a) == 0;
-      if (bounds_input(a))
-        narrow(&base, a);
-      else
-        shared = both(p, shared, (conj){1, &a});
+    if (assert[i].n != 1) all = join(p, all, assert[i]);
+    for (size_t k = 0; assert[i].n == 1 && k < assert[i].c[0].n; k++) {
+      of[0].a = ck_grow(p->c, of[0].a, of[0].n, sizeof *of[0].a);
+      of[0].a[of[0].n++] = assert[i].c[0].a[k];
     }
   }
-  for (size_t i = 0; i < all.n && !is_false; i++) {
+  for (size_t i = 0; i < all.n; i++) {
     bool is_dead = false;
-    memcpy(box.lo, base.lo, n_x * sizeof *box.lo);
-    memcpy(box.hi, base.hi, n_x * sizeof *box.hi);
-    for (size_t k = 0; k < all.c[i].n; k++) {
-      is_dead |= decide(all.c[i].a[k]) == 0;
-      if (bounds_input(all.c[i].a[k])) narrow(&box, all.c[i].a[k]);
-    }
+    of[1] = all.c[i];
+    for (uint32_t j = 0; j < n_x; j++) box.lo[j] = -INFINITY, box.hi[j] = INFINITY;
+    for (int side = 0; side < 2; side++)
+      for (size_t k = 0; k < of[side].n; k++) {
+        is_dead |= decide(of[side].a[k]) == 0;
+        if (bounds_input(of[side].a[k])) narrow(&box, of[side].a[k]);
+      }
     for (uint32_t j = 0; j < n_x; j++)
-      if (!isfinite(box.lo[j]) || !isfinite(box.hi[j])) REFUSE(p, "input X_%u is not bounded", j);
+      if (!isfinite(box.lo[j]) || !isfinite(box.hi[j])) REFUSE(p, "input %u is not bounded", j);
     if (is_dead) continue;
     ck_box *b = find_box(p, q, &box);
     b->poly = ck_grow(p->c, b->poly, b->n_poly, sizeof *b->poly);
     ck_poly *poly = &b->poly[b->n_poly++];
     *poly = (ck_poly){0};
-    for (size_t k = 0; k < shared.n; k++) add_row(p, poly, shared.a[k]);
-    for (size_t k = 0; k < all.c[i].n; k++)
-      if (!bounds_input(all.c[i].a[k])) add_row(p, poly, all.c[i].a[k]);
+    for (int side = 0; side < 2; side++)
+      for (size_t k = 0; k < of[side].n; k++)
+        if (!bounds_input(of[side].a[k])) add_row(p, poly, of[side].a[k]);
   }
 }
 
 static void declare(parser *p) {
-  char *end;
+  char want[16];
   next(p);
   bool is_y = p->tok[0] == 'Y';
-  if ((p->tok[0] != 'X' && !is_y) || p->tok[1] != '_' || strtoul(p->tok + 2, &end, 10) != p->n[is_y] || *end)
-    REFUSE(p, "line %llu: expected %c_%u, found '%.40s'", (unsigned long long)p->line, is_y ? 'Y' : 'X', p->n[is_y],
-           p->tok);
-  p->n[is_y]++;
-  next(p);
+  snprintf(want, sizeof want, "%c_%u", is_y ? 'Y' : 'X', p->n[is_y]++);
+  expect(p, want);
   expect(p, "Real");
   expect(p, ")");
+}
+
+/* VNN-LIB 2: (declare-input NAME TYPE SHAPE), or the same for the output. */
+static void declare_tensor(parser *p, bool is_y) {
+  tensor *t = &p->t[is_y];
+  uint64_t n = 1;
+  expect(p, "(");
+  expect(p, is_y ? "declare-output" : "declare-input");
+  if (!isalpha((unsigned char)p->tok[0]) || is_word(p, p->t[0].name)) REFUSE_HERE(p, "expected a new name");
+  memcpy(t->name, p->tok, sizeof t->name);
+  next(p);
+  bool is_f32 = is_word(p, "float32"), is_real = is_word(p, "real") || is_word(p, "Real");
+  if (!(is_f32 || is_real) || (is_y && is_f32 != p->is_f32)) REFUSE_HERE(p, "expected one type, real or float32");
+  p->is_f32 = is_f32;
+  next(p);
+  for (expect(p, "["); !is_word(p, "]"); n *= t->dim[t->rank++]) {
+    if (t->rank) expect(p, ",");
+    uint32_t d = whole_number(p);
+    if (!d || n * d > MAX_ELEMENTS || t->rank == MAX_RANK) REFUSE_HERE(p, "empty or too large");
+    t->dim[t->rank] = d;
+  }
+  next(p);
+  expect(p, ")");
+  p->n[is_y] = (uint32_t)n;
+}
+
+static void read_network(parser *p) {
+  next(p);
+  if (!is_word(p, "<2.0>") && !is_word(p, "<2.1>")) REFUSE(p, "VNN-LIB version %.40s is not supported", p->tok);
+  static const char *const words[] = {")", "(", "declare-network"}; /* then its name */
+  next(p);
+  for (size_t i = 0; i < 3; i++) expect(p, words[i]);
+  next(p);
+  declare_tensor(p, false);
+  declare_tensor(p, true);
+  expect(p, ")");
+  p->is_v2 = true;
 }
 
 ck_query *ck_read_query(ck *c, const uint8_t *data, size_t n) {
@@ -400,8 +422,10 @@ ck_query *ck_read_query(ck *c, const uint8_t *data, size_t n) {
   next(p);
   while (*p->tok) {
     expect(p, "(");
-    if (is_word(p, "declare-const")) {
+    if (!p->is_v2 && is_word(p, "declare-const")) {
       declare(p);
+    } else if (!p->n[0] && !p->n[1] && !n_assert && is_word(p, "vnnlib-version")) {
+      read_network(p);
     } else {
       expect(p, "assert");
       assert = ck_grow(c, assert, n_assert, sizeof *assert);

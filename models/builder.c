@@ -386,6 +386,8 @@ ep_status ep_builder_finish(ep_builder *b, const char *output, ep_graph **out) {
   if (e->constant) return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "output '%s' does not depend on the input", output);
   ep_graph *g = b->g;
   g->output = e->vid;
+  g->output_shape = e->shape;
+  g->output_dtype = e->dtype;
   bool *is_gone = ep_calloc(b->ctx, g->n_node + 1u, sizeof *is_gone);
   if (!is_gone) return EP_E_NOMEM;
   ep_draft draft = {g, b->node, b->val};

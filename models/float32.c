@@ -48,13 +48,35 @@ static bool has_computed_weights(const ep_affine *a) {
   return is_computed;
 }
 
+ep_float32_cover ep_float32_cover_of(const char *onnx) {
+  static const struct {
+    const char *onnx;
+    ep_float32_cover cover;
+  } others[] = {{"Abs", EP_FLOAT32_EXACT},
+                {"AveragePool", EP_FLOAT32_PARTLY},
+                {"BatchNormalization", EP_FLOAT32_NONE},
+                {"Clip", EP_FLOAT32_EXACT},
+                {"Cos", EP_FLOAT32_NONE},
+                {"Div", EP_FLOAT32_PARTLY},
+                {"GlobalAveragePool", EP_FLOAT32_PARTLY},
+                {"LeakyRelu", EP_FLOAT32_NONE},
+                {"MaxPool", EP_FLOAT32_EXACT},
+                {"ReduceMean", EP_FLOAT32_PARTLY},
+                {"Relu", EP_FLOAT32_EXACT},
+                {"Sigmoid", EP_FLOAT32_NONE},
+                {"Sign", EP_FLOAT32_EXACT},
+                {"Sin", EP_FLOAT32_NONE},
+                {"Softmax", EP_FLOAT32_NONE},
+                {"Tanh", EP_FLOAT32_NONE}};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+    if (!strcmp(onnx, others[i].onnx)) return others[i].cover;
+  return EP_FLOAT32_AFFINE;
+}
+
 static bool is_covered(const ep_node *nd) {
-  static const char *const exact[] = {"Relu", "Abs", "Clip", "Sign", "MaxPool"};
-  if (nd->low.cls == EP_AFFINE)
-    return strcmp(nd->op->onnx, "BatchNormalization") != 0 && !has_computed_weights(&nd->low.is.affine);
-  for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
-    if (!strcmp(nd->op->onnx, exact[i])) return true;
-  return false;
+  ep_float32_cover cover = ep_float32_cover_of(nd->op->onnx);
+  if (nd->low.cls != EP_AFFINE) return cover == EP_FLOAT32_EXACT;
+  return cover != EP_FLOAT32_NONE && !has_computed_weights(&nd->low.is.affine);
 }
 
 ep_status ep_float32_prepare(ep_draft *d) {

@@ -7,6 +7,16 @@
 
 #include "models/simplify.h"
 
+/* How float32 semantics covers an operator: its results are exact; where it is affine, with weights as stored; the
+ * same, but its weights are quotients that must be powers of two to count as stored; not at all. */
+typedef enum ep_float32_cover {
+  EP_FLOAT32_EXACT,
+  EP_FLOAT32_AFFINE,
+  EP_FLOAT32_PARTLY,
+  EP_FLOAT32_NONE
+} ep_float32_cover;
+ep_float32_cover ep_float32_cover_of(const char *onnx);
+
 /* Counts the roundings of every affine node. EP_E_UNSUPPORTED, naming the node, for operators whose float32 results are
  * not covered: other nonlinear ones than Relu, Abs, Clip, Sign and MaxPool (which are exact), BatchNormalization,
  * weights that are computed (Gemm's alpha, quotients, means of other than a power of two), and what is not float32. */

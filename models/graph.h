@@ -24,9 +24,10 @@ typedef struct ep_graph {
   const ep_value *val;
   ep_vid input, output;
   int64_t opset;
-  ep_dtype input_dtype; /* float32 or float64 */
-  bool is_float32;      /* values are those of any float32 execution (models/float32.h), not of the real function */
-  char sha256[65];      /* of the model file's (uncompressed) bytes; "" when built in memory */
+  ep_dtype input_dtype, output_dtype; /* of the file, usually float32 */
+  ep_shape output_shape;              /* of the file; val[output] may be seen under another one */
+  bool is_float32; /* values are those of any float32 execution (models/float32.h), not of the real function */
+  char sha256[65]; /* of the model file's (uncompressed) bytes; "" when built in memory */
 } ep_graph;
 
 void ep_graph_destroy(ep_graph *g);

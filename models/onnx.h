@@ -9,8 +9,14 @@
 
 #include "models/graph.h"
 
+/* Versions of the default operator set that are read. */
+#define EP_ONNX_MIN_OPSET 8
+#define EP_ONNX_MAX_OPSET 20
 /* Largest (uncompressed) model accepted, bytes; beyond it EP_E_UNSUPPORTED. */
 #define EP_ONNX_MAX_BYTES ((size_t)2 << 30)
+
+/* Operators that importing replaces, besides those of models/ops.def; NULL ends the list. */
+extern const char *const ep_onnx_replaced[];
 
 ep_status ep_onnx_read(ep_ctx *ctx, const char *path, ep_graph **out);
 /* The same network, meant as every float32 execution of it (models/float32.h). */
@@ -22,5 +28,8 @@ ep_status ep_onnx_read_bytes(ep_ctx *ctx, const char *name, const char *dir, con
 /* Writes the graph as it stands after simplification (Gemm/Conv/MatMul, Relu, ...), float32 weights. Reading it back
  * gives the same function up to float32 rounding of weights that carry rel_err. */
 ep_status ep_onnx_write(const ep_graph *g, const char *path);
+
+/* A tensor of float32 or float64 elements as a file of its own (TensorProto, raw data). */
+ep_status ep_onnx_write_tensor(ep_ctx *ctx, const char *path, const char *name, const ep_tensor *t);
 
 #endif

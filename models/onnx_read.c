@@ -30,8 +30,9 @@ static ep_status check_opset(reader *r, const Onnx__ModelProto *m, int64_t *opse
     if (is_onnx_domain(m->opset_import[i]->domain) && m->opset_import[i]->version > *opset)
       *opset = m->opset_import[i]->version;
   if (!*opset) return EP_FAIL(r->ctx, EP_E_SYNTAX, "%s: the model does not say which opset it uses", r->name);
-  if (*opset < 8 || *opset > 20)
-    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: opset %lld (8 to 20 are supported)", r->name, (long long)*opset);
+  if (*opset < EP_ONNX_MIN_OPSET || *opset > EP_ONNX_MAX_OPSET)
+    return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: opset %lld (%d to %d are supported)", r->name, (long long)*opset,
+                   EP_ONNX_MIN_OPSET, EP_ONNX_MAX_OPSET);
   for (size_t i = 0; i < m->n_functions; i++)
     if (is_onnx_domain(m->functions[i]->domain))
       return EP_FAIL(r->ctx, EP_E_UNSUPPORTED, "%s: the model redefines the operator '%s'", r->name,
@@ -52,6 +53,14 @@ static void append_operator(char *list, size_t n, const char *word) {
     memcpy(list + at, " ...", 5);
 }
 
+const char *const ep_onnx_replaced[] = {"Constant", "Split", NULL};
+
+static bool is_read(const char *op) {
+  for (size_t i = 0; ep_onnx_replaced[i]; i++)
+    if (!strcmp(op, ep_onnx_replaced[i])) return true;
+  return ep_op_find(op) != NULL;
+}
+
 /* All unsupported operators in one line. */
 static ep_status check_operators(reader *r) {
   char list[320] = "";
@@ -60,7 +69,7 @@ static ep_status check_operators(reader *r) {
     const Onnx__NodeProto *nd = r->g->node[i];
     const char *op = nd->op_type ? nd->op_type : "";
     bool is_foreign = !is_onnx_domain(nd->domain);
-    if (!is_foreign && (ep_op_find(op) || !strcmp(op, "Constant") || !strcmp(op, "Split"))) continue;
+    if (!is_foreign && is_read(op)) continue;
     n++;
     char one[96];
     if (is_foreign)

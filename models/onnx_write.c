@@ -12,7 +12,7 @@
 #include "models/onnx.h"
 #include "models/ops/window.h"
 
-enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, OPSET = 13 };
+enum { ONNX_FLOAT = 1, ONNX_INT64 = 7, ONNX_DOUBLE = 11, OPSET = 13 };
 
 typedef struct writer {
   ep_ctx *ctx;
@@ -386,16 +386,16 @@ static ep_status write_graph(writer *w) {
   return EP_OK;
 }
 
-static ep_status save(writer *w, const char *path, const Onnx__ModelProto *m) {
-  size_t n = onnx__model_proto__get_packed_size(m);
-  uint8_t *buf = ep_alloc(w->ctx, n + 1);
+static ep_status save(ep_ctx *ctx, const char *path, const ProtobufCMessage *m) {
+  size_t n = protobuf_c_message_get_packed_size(m);
+  uint8_t *buf = ep_alloc(ctx, n + 1);
   if (!buf) return EP_E_NOMEM;
-  onnx__model_proto__pack(m, buf);
+  protobuf_c_message_pack(m, buf);
   FILE *f = fopen(path, "wb");
   bool is_ok = f && fwrite(buf, 1, n, f) == n;
   if (f) is_ok = fclose(f) == 0 && is_ok;
-  ep_free(w->ctx, buf);
-  return is_ok ? EP_OK : EP_FAIL(w->ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+  ep_free(ctx, buf);
+  return is_ok ? EP_OK : EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
 }
 
 ep_status ep_onnx_write(const ep_graph *g, const char *path) {
@@ -426,8 +426,37 @@ ep_status ep_onnx_write(const ep_graph *g, const char *path) {
   gp.input = &in;
   gp.output = &out;
   if (g->output == g->input) out->name = ep_arena_strdup(&w.arena, "output");
-  st = save(&w, path, &m);
+  st = save(g->ctx, path, &m.base);
 done:
   ep_arena_clear(&w.arena);
+  return st;
+}
+
+ep_status ep_onnx_write_tensor(ep_ctx *ctx, const char *path, const char *name, const ep_tensor *t) {
+  assert(ep_dtype_is_float(t->dtype) && ep_shape_count(&t->shape) == t->n);
+  bool is_float32 = t->dtype == EP_DT_F32;
+  Onnx__TensorProto out;
+  onnx__tensor_proto__init(&out);
+  int64_t dim[EP_MAX_RANK];
+  memcpy(dim, t->shape.dim, sizeof dim);
+  void *data = ep_alloc(ctx, t->n * sizeof(double) + 1);
+  char *own_name = ep_strdup(ctx, name);
+  ep_status st = data && own_name ? EP_OK : EP_E_NOMEM;
+  for (size_t i = 0; st == EP_OK && i < t->n; i++) {
+    if (is_float32)
+      ((float *)data)[i] = (float)t->f64[i];
+    else
+      ((double *)data)[i] = t->f64[i];
+  }
+  out.n_dims = t->shape.rank;
+  out.dims = dim;
+  out.has_data_type = out.has_raw_data = 1;
+  out.data_type = is_float32 ? ONNX_FLOAT : ONNX_DOUBLE;
+  out.raw_data.len = t->n * (is_float32 ? sizeof(float) : sizeof(double));
+  out.raw_data.data = data;
+  out.name = own_name;
+  if (st == EP_OK) st = save(ctx, path, &out.base);
+  ep_free(ctx, own_name);
+  ep_free(ctx, data);
   return st;
 }

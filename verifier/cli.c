@@ -22,8 +22,9 @@ const ep_command *ep_command_find(const char *name) {
 }
 
 ep_status ep_cli_check_format(const ep_cli *cli) {
-  if (strcmp(cli->cfg.format, "vnncomp") == 0)
-    return EP_FAIL(cli->ctx, EP_E_OPTION, "'%s' has no --format vnncomp, only text and json", cli->command->name);
+  if (strcmp(cli->cfg.format, "vnncomp") == 0 || strcmp(cli->cfg.format, "vnnlib") == 0)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'%s' has no --format %s, only text and json", cli->command->name,
+                   cli->cfg.format);
   if (cli->cfg.output)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "'%s' writes to standard output, --output is for verdicts",
                    cli->command->name);
@@ -69,6 +70,8 @@ static ep_status parse_long(ep_cli *cli, const char *arg, const char *next, int 
     value = next;
     *used = 2;
   }
+  if (strcmp(o->id, "network") == 0 && cli->cfg.network)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "--network is given twice: queries about several networks are not supported");
   return ep_option_set(cli->ctx, &cli->cfg, o, value);
 }
 
@@ -105,18 +108,20 @@ ep_status ep_cli_parse(ep_cli *cli, int argc, char **argv, bool *exit_now) {
   *exit_now = true;
   ep_config_default(&cli->cfg);
   if (argc < 2) return EP_FAIL(cli->ctx, EP_E_OPTION, "no command given (see 'epsproof help')");
-  if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) return ep_cli_print_version(stdout), EP_OK;
+  if (strcmp(argv[1], "--version") == 0) return puts(ep_cli_version()), EP_OK; /* as the VNN-LIB standard wants it */
+  if (strcmp(argv[1], "-V") == 0) return ep_cli_print_version(stdout), EP_OK;
   if (strcmp(argv[1], "--name") == 0) return puts("epsproof"), EP_OK;
   if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) return ep_cli_print_usage(stdout), EP_OK;
   EP_TRY(find_command(cli, argv[1]));
   bool only_positional = false;
   for (int i = 2, used = 1; i < argc; i += used, used = 1) {
     const char *arg = argv[i];
-    if (only_positional || arg[0] != '-' || !arg[1])
+    bool is_help = strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0;
+    if (only_positional || arg[0] != '-' || !arg[1] || (cli->command->run == ep_cli_supports && !is_help))
       EP_TRY(parse_positional(cli, arg));
     else if (strcmp(arg, "--") == 0)
       only_positional = true;
-    else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
+    else if (is_help)
       return ep_cli_print_command(stdout, cli->command), EP_OK;
     else if (arg[1] == '-' || strcmp(arg, "-o") == 0)
       EP_TRY(parse_long(cli, arg[1] == '-' ? arg : "--output", i + 1 < argc ? argv[i + 1] : NULL, &used));

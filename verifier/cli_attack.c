@@ -52,7 +52,7 @@ static ep_status load(job *j) {
   EP_TRY(choose(j));
   if (cfg->out && mkdir(cfg->out, 0777) != 0 && errno != EEXIST)
     return EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cfg->out, strerror(errno));
-  if (strcmp(cli->cfg.semantics, "real") != 0)
+  if (strcmp(cli->cfg.semantics, "float32") == 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--semantics: attacks on data sets know real semantics only");
   EP_TRY(ep_cli_data_load(cli, &j->in));
   j->adv = ep_alloc(cli->ctx, j->in.n * j->in.data.n_in * sizeof *j->adv);

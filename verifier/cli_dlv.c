@@ -177,7 +177,7 @@ static ep_status load(job *j) {
   ep_cli *cli = j->cli;
   EP_TRY(ep_cli_check_format(cli));
   if (strcmp(cli->cfg.format, "text") != 0) return EP_FAIL(cli->ctx, EP_E_OPTION, "'dlv' prints text only");
-  if (strcmp(cli->cfg.semantics, "real") != 0)
+  if (strcmp(cli->cfg.semantics, "float32") == 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "'dlv' only knows --semantics real");
   if (!(cli->cfg.epsilon > 0))
     return EP_FAIL(cli->ctx, EP_E_OPTION, "dlv needs --epsilon > 0 (how far the features go to each side)");

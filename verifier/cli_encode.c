@@ -96,6 +96,8 @@ static ep_status encode(job *j) {
   EP_TRY(ep_onnx_read(ctx, j->cli->arg[0], &j->graph));
   EP_TRY(ep_vnnlib_read(ctx, j->cli->arg[1], &j->query));
   EP_TRY(ep_query_check(j->query, j->graph));
+  if (j->query->declared && j->query->declared->is_float32)
+    ep_log(ctx, 1, "warning: the query is about float32 executions, the encoding is of the real function");
   EP_TRY(ep_pool_create(ctx, (unsigned)j->cli->cfg.threads, &j->pool));
   if (is_boolean(j)) return encode_binary(j);
   EP_TRY(ep_network_check(ctx, j->graph));

@@ -108,7 +108,7 @@ static ep_status load(job *j) {
   if (cfg->epsilon < 0) return EP_FAIL(cli->ctx, EP_E_OPTION, "eval needs --epsilon E");
   if (!ep_engine_find(cfg->engine) || !ep_branching_find(cfg->branching))
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--engine or --branching: unknown name (see 'epsproof help engines')");
-  if (strcmp(cfg->semantics, "real") != 0)
+  if (strcmp(cfg->semantics, "float32") == 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--semantics: 'eval' knows real semantics only");
   EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &j->g));
   EP_TRY(ep_data_load(cli->ctx, cfg->data, cfg->labels, strcmp(cfg->part, "train") ? EP_DATA_TEST : EP_DATA_TRAIN,

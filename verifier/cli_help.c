@@ -27,7 +27,7 @@ void ep_cli_print_usage(FILE *out) {
         "3 internal trouble.\n\n"
         "'epsproof help COMMAND' lists a command's options; 'epsproof help engines' the engines;\n"
         "'epsproof help methods' training methods and architectures;\n"
-        "'epsproof --version' the version.\n",
+        "'epsproof --version' the version, -V also the commit.\n",
         out);
 }
 

@@ -34,9 +34,6 @@ typedef struct job {
   ep_bytes claim; /* what a query from flags asks, as VNN-LIB, when a certificate is wanted */
 } job;
 
-/* Makes the query of the command from what is loaded. */
-typedef ep_status (*query_fn)(job *j, ep_query **out);
-
 static ep_status unknown_name(ep_ctx *ctx, const char *flag, const char *name, size_t n,
                               const char *(*name_of)(size_t)) {
   char list[256] = "";
@@ -50,12 +47,17 @@ static ep_status unknown_name(ep_ctx *ctx, const char *flag, const char *name, s
 static const char *engine_name(size_t i) { return ep_engines[i].name; }
 static const char *branching_name(size_t i) { return ep_branchings[i].name; }
 
+static ep_status check_semantics(ep_ctx *ctx, const ep_config *cfg, bool is_float32) {
+  if (is_float32 && !ep_engine_find(cfg->engine)->knows_float32)
+    return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine '%s' knows real semantics only", cfg->engine);
+  return EP_OK;
+}
+
 static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   if (!ep_engine_find(cfg->engine)) return unknown_name(ctx, "engine", cfg->engine, ep_n_engines, engine_name);
   if (!ep_branching_find(cfg->branching))
     return unknown_name(ctx, "branching", cfg->branching, ep_n_branchings, branching_name);
-  if (strcmp(cfg->semantics, "float32") == 0 && !ep_engine_find(cfg->engine)->knows_float32)
-    return EP_FAIL(ctx, EP_E_OPTION, "--semantics: the engine '%s' knows real semantics only", cfg->engine);
+  EP_TRY(check_semantics(ctx, cfg, strcmp(cfg->semantics, "float32") == 0));
   if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
     return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none (docs/certificate.md says why)%s",
                    cfg->engine, strcmp(cfg->engine, "sat") == 0 ? "; --proof writes the proof of its clauses" : "");
@@ -85,19 +87,50 @@ static ep_status write_claim(const job *j) {
   return is_ok ? EP_OK : EP_FAIL(j->cli->ctx, EP_E_IO, "%s: %s", path, strerror(errno));
 }
 
-static ep_status run_engine(job *j, query_fn make_query) {
+/* The query's own name for its network must be the one that --network gives a file for. */
+static ep_status check_network_name(job *j) {
+  const char *given = j->cli->cfg.network;
+  const ep_query_declared *d = j->query->declared;
+  if (!given || !d) return EP_OK;
+  size_t n = strlen(d->network);
+  if (!strncmp(given, d->network, n) && given[n] == '=') return EP_OK;
+  return EP_FAIL(j->cli->ctx, EP_E_OPTION, "%s declares the network '%s', --network gives a file for '%.*s'",
+                 j->query->name, d->network, (int)strcspn(given, "="), given);
+}
+
+static ep_status load_query(job *j) {
+  ep_cli *cli = j->cli;
+  if (j->session.property) {
+    EP_TRY(ep_vnnlib_read(cli->ctx, j->session.property, &j->query));
+    EP_TRY(check_network_name(j));
+  } else {
+    EP_TRY(ep_cli_robust_query(cli, j->graph, &j->query));
+  }
+  atomic_store(&j->session.query, j->query);
+  ep_log(cli->ctx, 2, "%s: %u input boxes (%.3f s)", j->query->name, j->query->n_box, ep_time_s() - cli->start_s);
+  return EP_OK;
+}
+
+static ep_status load_network(job *j, bool is_float32) {
+  ep_cli *cli = j->cli;
+  const char *path = j->session.network;
+  EP_TRY((is_float32 ? ep_onnx_read_float32 : ep_onnx_read)(cli->ctx, path, &j->graph));
+  atomic_store(&j->session.graph, j->graph);
+  ep_log(cli->ctx, 2, "%s: %u nodes, %u inputs, %u outputs (%.3f s)", path, j->graph->n_node,
+         j->graph->val[j->graph->input].n, j->graph->val[j->graph->output].n, ep_time_s() - cli->start_s);
+  return EP_OK;
+}
+
+static ep_status run_engine(job *j) {
   ep_cli *cli = j->cli;
   ep_session *s = &j->session;
-  bool is_float32 = strcmp(cli->cfg.semantics, "float32") == 0;
-  EP_TRY((is_float32 ? ep_onnx_read_float32 : ep_onnx_read)(cli->ctx, s->network, &j->graph));
-  atomic_store(&s->graph, j->graph);
-  ep_log(cli->ctx, 2, "%s: %u nodes, %u inputs, %u outputs (%.3f s)", s->network, j->graph->n_node,
-         j->graph->val[j->graph->input].n, j->graph->val[j->graph->output].n, ep_time_s() - cli->start_s);
-  EP_TRY(make_query(j, &j->query));
+  if (s->property) EP_TRY(load_query(j)); /* its type may choose the semantics */
+  bool is_float32 = strcmp(ep_report_semantics(s), "float32") == 0;
+  EP_TRY(check_semantics(cli->ctx, &cli->cfg, is_float32));
+  EP_TRY(load_network(j, is_float32));
+  if (!s->property) EP_TRY(load_query(j));
   EP_TRY(ep_query_check(j->query, j->graph));
   EP_TRY(state_claim(j));
-  atomic_store(&s->query, j->query);
-  ep_log(cli->ctx, 2, "%s: %u input boxes (%.3f s)", j->query->name, j->query->n_box, ep_time_s() - cli->start_s);
   EP_TRY(ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool));
   atomic_store(&s->threads, ep_pool_size(j->pool));
   j->has_run = true;
@@ -150,7 +183,7 @@ static ep_status tell_error(job *j, const ep_answer *answer, ep_status st) {
   ep_error e = ep_ctx_error(j->cli->ctx);
   ep_answer a = *answer;
   a.reason = e.code != EP_OK ? e.text : ep_status_text(st);
-  if (strcmp(j->cli->cfg.format, "text") != 0) {
+  if (strcmp(j->cli->cfg.format, "text") != 0 && strcmp(j->cli->cfg.format, "vnnlib") != 0) {
     ep_status told = ep_report_write(&j->session, &a);
     if (told != EP_OK) ep_log(j->cli->ctx, 1, "the result file could not be written either");
   }
@@ -167,20 +200,20 @@ static void job_clear(job *j) {
   ep_graph_destroy(j->graph);
 }
 
-static ep_status run_query(ep_cli *cli, const char *property, query_fn make_query, int *exit_code) {
+static ep_status run_query(ep_cli *cli, const char *network, const char *property, int *exit_code) {
   job j = {.cli = cli,
            .claim = {.ctx = cli->ctx},
            .session = {.ctx = cli->ctx,
                        .cfg = &cli->cfg,
                        .command = cli->command->name,
-                       .network = cli->arg[0],
+                       .network = network,
                        .property = property,
                        .start_s = cli->start_s}};
   ep_status st;
   EP_GOTO(check_names(cli->ctx, &cli->cfg));
   EP_GOTO(ep_report_check_paths(&j.session));
   EP_GOTO(ep_watch_start(&j.session, &j.watch));
-  st = run_engine(&j, make_query);
+  st = run_engine(&j);
   if (!ep_report_claim(&j.session)) { /* the watchdog was first: it tells and ends the process */
     for (;;) pause();
   }
@@ -202,12 +235,6 @@ done:
   return st;
 }
 
-static ep_status query_from_file(job *j, ep_query **out) {
-  return ep_vnnlib_read(j->cli->ctx, j->session.property, out);
-}
-
-static ep_status query_from_flags(job *j, ep_query **out) { return ep_cli_robust_query(j->cli, j->graph, out); }
-
 ep_status ep_cli_robust(ep_cli *cli, int *exit_code) {
   char path[4200];
   struct stat info;
@@ -216,17 +243,31 @@ ep_status ep_cli_robust(ep_cli *cli, int *exit_code) {
     snprintf(path, sizeof path, "%.4090s/robust_%lld.cert", folder, (long long)cli->cfg.index);
     cli->cfg.certificate = path;
   }
-  ep_status st = run_query(cli, NULL, query_from_flags, exit_code);
+  ep_status st = run_query(cli, cli->arg[0], NULL, exit_code);
   cli->cfg.certificate = folder;
   return st;
 }
 
-ep_status ep_cli_verify(ep_cli *cli, int *exit_code) { return run_query(cli, cli->arg[1], query_from_file, exit_code); }
+/* verify NET PROP, or the standard's verify PROP --network NAME=NET, which prints in the standard's form. */
+ep_status ep_cli_verify(ep_cli *cli, int *exit_code) {
+  const char *given = cli->cfg.network, *equals = given ? strchr(given, '=') : NULL;
+  if (cli->n_arg == 2) {
+    if (given) return EP_FAIL(cli->ctx, EP_E_OPTION, "--network: the network is given already as '%s'", cli->arg[0]);
+    return run_query(cli, cli->arg[0], cli->arg[1], exit_code);
+  }
+  if (!given)
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "'verify' needs more arguments (usage: epsproof verify %s)",
+                   cli->command->args);
+  if (!equals || equals == given || !equals[1])
+    return EP_FAIL(cli->ctx, EP_E_OPTION, "--network: expected NAME=FILE, found '%s'", given);
+  if (strcmp(cli->cfg.format, "text") == 0) cli->cfg.format = "vnnlib";
+  return run_query(cli, equals + 1, cli->arg[0], exit_code);
+}
 
 ep_status ep_cli_attack(ep_cli *cli, int *exit_code) {
   if (cli->n_arg == 1) return ep_cli_attack_data(cli, exit_code);
   if (strcmp(cli->cfg.engine, "auto") != 0 && strcmp(cli->cfg.engine, "attack") != 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "'attack' takes no --engine (use verify)");
   cli->cfg.engine = "attack";
-  return run_query(cli, cli->arg[1], query_from_file, exit_code);
+  return run_query(cli, cli->arg[0], cli->arg[1], exit_code);
 }

@@ -114,7 +114,7 @@ ep_status ep_json_out_answer(const ep_session *s, const ep_answer *a, FILE *out)
   json_object_set_new(o, "verdict", json_string(a->verdict));
   json_object_set_new(o, "reason", is_error ? json_null() : text(a->reason));
   json_object_set_new(o, "error", is_error ? text(a->reason) : json_null());
-  json_object_set_new(o, "semantics", json_string(s->cfg->semantics));
+  json_object_set_new(o, "semantics", json_string(ep_report_semantics(s)));
   json_object_set_new(o, "command", json_string(s->command));
   json_object_set_new(o, "network", network(s));
   json_object_set_new(o, "property", property(s));

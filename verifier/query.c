@@ -175,11 +175,25 @@ ep_status ep_query_builder_finish(ep_query_builder *b, const char *name, ep_quer
   return EP_OK;
 }
 
+static ep_status check_declared(const ep_query *q, const ep_query_tensor *t, const char *what, const ep_shape *shape,
+                                ep_dtype dtype) {
+  char a[128], b[128];
+  if (!ep_shape_equal(&t->shape, shape))
+    return EP_FAIL(q->ctx, EP_E_SHAPE, "%s: '%s' is declared as %s, the network's %s is %s", q->name, t->name,
+                   ep_shape_text(&t->shape, a, sizeof a), what, ep_shape_text(shape, b, sizeof b));
+  if (q->declared->is_float32 && dtype != EP_DT_F32)
+    return EP_FAIL(q->ctx, EP_E_SHAPE, "%s: '%s' is declared as float32, the network's %s is %s", q->name, t->name,
+                   what, ep_dtype_text(dtype));
+  return EP_OK;
+}
+
 ep_status ep_query_check(const ep_query *q, const ep_graph *g) {
   uint32_t n_x = g->val[g->input].n, n_y = g->val[g->output].n;
   if (q->n_x != n_x)
     return EP_FAIL(q->ctx, EP_E_SHAPE, "%s: the property has %u inputs, the network %u", q->name, q->n_x, n_x);
   if (q->n_y != n_y)
     return EP_FAIL(q->ctx, EP_E_SHAPE, "%s: the property has %u outputs, the network %u", q->name, q->n_y, n_y);
-  return EP_OK;
+  if (!q->declared) return EP_OK;
+  EP_TRY(check_declared(q, &q->declared->x, "input", &g->val[g->input].shape, g->input_dtype));
+  return check_declared(q, &q->declared->y, "output", &g->output_shape, g->output_dtype);
 }

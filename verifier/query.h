@@ -35,6 +35,17 @@ typedef struct ep_input_box {
   const ep_polytope *poly;
 } ep_input_box;
 
+/* A tensor that a VNN-LIB 2 property declares: its elements, in row-major order, are the inputs (or outputs). */
+typedef struct ep_query_tensor {
+  const char *name;
+  ep_shape shape;
+} ep_query_tensor;
+typedef struct ep_query_declared {
+  const char *network;
+  ep_query_tensor x, y;
+  bool is_float32; /* type float32: the property is about float32 executions; else real */
+} ep_query_declared;
+
 typedef struct ep_query {
   ep_ctx *ctx;
   ep_arena arena;
@@ -44,6 +55,7 @@ typedef struct ep_query {
   bool is_empty;    /* every box is empty, or no disjunct: trivially unsat, reported with a warning */
   char sha256[65];  /* of the property file's uncompressed bytes, or of the canonical text of a flag-built query */
   const char *name; /* path, or a description */
+  const ep_query_declared *declared; /* of a VNN-LIB 2 file, else NULL */
 } ep_query;
 
 void ep_query_destroy(ep_query *q);
@@ -66,7 +78,8 @@ ep_status ep_query_builder_row_itv(ep_query_builder *b, uint32_t n, const uint32
                                    double coef_rel_err, ep_itv rhs, bool is_strict);
 ep_status ep_query_builder_finish(ep_query_builder *b, const char *name, ep_query **out);
 
-/* Refuses (EP_E_SHAPE, one line) a query whose n_x or n_y differ from the network's. */
+/* Refuses (EP_E_SHAPE, one line) a query whose n_x or n_y, or declared shapes, differ from the network's, and one of
+ * type float32 about a network whose input or output is not. */
 ep_status ep_query_check(const ep_query *q, const ep_graph *g);
 
 #endif

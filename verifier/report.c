@@ -17,6 +17,12 @@
 
 enum { MAX_SHOWN = 16 }; /* numbers of a witness shown on the terminal */
 
+const char *ep_report_semantics(const ep_session *s) {
+  const ep_query *q = atomic_load(&s->query);
+  if (strcmp(s->cfg->semantics, "auto") != 0) return s->cfg->semantics;
+  return q && q->declared && q->declared->is_float32 ? "float32" : "real";
+}
+
 const char *ep_report_verdict(ep_verdict v) {
   switch (v) {
   case EP_SAT:
@@ -100,13 +106,31 @@ static void write_text(const ep_session *s, const ep_answer *a, FILE *out) {
     fprintf(out, "certificate: %s (%" PRIu64 " bytes)\n", s->cfg->certificate, a->certificate_bytes);
 }
 
+/* The VNN-LIB standard has a word of its own for one verdict. */
+static const char *verdict_word(const ep_session *s, const ep_answer *a) {
+  bool is_timeout = strcmp(a->verdict, "timeout") == 0;
+  return is_timeout && strcmp(s->cfg->format, "vnnlib") == 0 ? "timed-out" : a->verdict;
+}
+
+/* After "sat" the variables of the query, nothing else on standard output. */
+static ep_status write_assignment(const ep_session *s, const ep_answer *a, FILE *out) {
+  const ep_query *q = atomic_load(&s->query);
+  const char *dir = s->cfg->serialise_assignments ? s->cfg->serialise_assignments : s->cfg->assignments;
+  if (!a->witness && *a->reason) ep_log(s->ctx, 2, "%s: %s", a->verdict, a->reason);
+  if (!a->witness || !q) return EP_OK;
+  return dir ? ep_witness_serialise(s->ctx, dir, q, a->witness)
+             : ep_witness_print_assignment(s->ctx, out, q, a->witness);
+}
+
 /* Everything after the verdict line of stdout, or the whole of --output. */
 static ep_status write_body(const ep_session *s, const ep_answer *a, FILE *out, bool with_verdict) {
   const ep_query *q = atomic_load(&s->query);
   if (strcmp(s->cfg->format, "json") == 0) return ep_json_out_answer(s, a, out);
-  if (with_verdict) fprintf(out, "%s\n", a->verdict);
+  if (with_verdict) fprintf(out, "%s\n", verdict_word(s, a));
   if (strcmp(s->cfg->format, "text") == 0)
     write_text(s, a, out);
+  else if (strcmp(s->cfg->format, "vnnlib") == 0)
+    EP_TRY(write_assignment(s, a, out));
   else if (a->witness && q)
     EP_TRY(ep_witness_print(s->ctx, out, q, a->witness));
   return EP_OK;
@@ -125,7 +149,7 @@ ep_status ep_report_write(const ep_session *s, const ep_answer *a) {
   assert(atomic_load(&s->is_claimed));
   ep_status st = EP_OK, file_st = EP_OK;
   if (s->cfg->output) {
-    printf("%s\n", a->verdict);
+    printf("%s\n", verdict_word(s, a));
     fflush(stdout);
     st = write_output(s, a);
   } else {

@@ -33,6 +33,8 @@ typedef struct ep_answer {
   bool is_partial;            /* told by the watchdog while the engine was running */
 } ep_answer;
 
+/* "real" or "float32": as --semantics says, else the property's type as far as it is known, else real. */
+const char *ep_report_semantics(const ep_session *s);
 const char *ep_report_verdict(ep_verdict v);
 int ep_report_exit_code(ep_verdict v);
 /* True for the first caller only. */

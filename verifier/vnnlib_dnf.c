@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "verifier/vnnlib.h"
@@ -81,6 +82,21 @@ ep_status ep_vnn_dnf_join(ep_vnn_store *s, dnf *d, const dnf *e) {
   return EP_OK;
 }
 
+/* X_3, or X[0,3] of VNN-LIB 2. */
+static const char *variable_text(const ep_vnn_store *s, uint32_t v, char *buf, size_t n) {
+  if (!s->declared) {
+    snprintf(buf, n, "%c_%u", v & 1 ? 'Y' : 'X', v / 2);
+    return buf;
+  }
+  const ep_query_tensor *t = v & 1 ? &s->declared->y : &s->declared->x;
+  uint32_t rest = v / 2;
+  ep_shape at = t->shape;
+  for (uint32_t k = at.rank; k-- > 0; rest /= (uint32_t)t->shape.dim[k]) at.dim[k] = rest % t->shape.dim[k];
+  char index[128];
+  snprintf(buf, n, "%.60s%s", t->name, at.rank ? ep_shape_text(&at, index, sizeof index) : "");
+  return buf;
+}
+
 /* What turns assertions into a query. */
 typedef struct build {
   ep_vnn_store *s;
@@ -101,14 +117,15 @@ static int decide(const atom *a) {
 static ep_status emit_row(build *w, const atom *a) {
   uint32_t *var = EP_ARENA(&w->s->arena, uint32_t, a->n + 1u);
   double *coef = EP_ARENA(&w->s->arena, double, a->n + 1u), rel = 0;
+  char text[256];
   if (!var || !coef) return EP_E_NOMEM;
   for (uint32_t i = 0; i < a->n; i++) {
     var[i] = a->var[i] & 1 ? a->var[i] / 2 : w->n_y + a->var[i] / 2;
     coef[i] = 0.5 * a->coef[i].lo + 0.5 * a->coef[i].hi;
     if (a->coef[i].lo == a->coef[i].hi) continue;
     if (a->coef[i].lo <= 0 && a->coef[i].hi >= 0)
-      return EP_FAIL(w->ctx, EP_E_UNSUPPORTED, "%s: a coefficient of %c_%u cannot be told from zero", w->s->lex->name,
-                     a->var[i] & 1 ? 'Y' : 'X', a->var[i] / 2);
+      return EP_FAIL(w->ctx, EP_E_UNSUPPORTED, "%s: a coefficient of %s cannot be told from zero", w->s->lex->name,
+                     variable_text(w->s, a->var[i], text, sizeof text));
     double off = ep_up(fmax(ep_sub_up(a->coef[i].hi, coef[i]), ep_sub_up(coef[i], a->coef[i].lo)) / fabs(coef[i]));
     rel = fmax(rel, off);
   }
@@ -186,10 +203,11 @@ static ep_status emit_rows(build *w, const conj *c, bool skip_box) {
 }
 
 static ep_status check_bounded(build *w, const ep_vnn_box *b) {
+  char text[256];
   for (uint32_t i = 0; i < w->n_x; i++)
     if (b->lo[i] == -INFINITY || b->hi[i] == INFINITY)
-      return EP_FAIL(w->ctx, EP_E_SYNTAX, "%s: input X_%u has no %s bound", w->s->lex->name, i,
-                     b->lo[i] == -INFINITY ? "lower" : "upper");
+      return EP_FAIL(w->ctx, EP_E_SYNTAX, "%s: input %s has no %s bound", w->s->lex->name,
+                     variable_text(w->s, 2 * i, text, sizeof text), b->lo[i] == -INFINITY ? "lower" : "upper");
   return EP_OK;
 }
 

@@ -22,7 +22,8 @@ typedef struct ep_vnn_dnf {
 typedef struct ep_vnn_store {
   ep_lex *lex; /* for the place and the file's name in messages */
   ep_arena arena;
-  uint64_t n_joined; /* atoms copied by ep_vnn_dnf_join so far, at most EP_VNNLIB_MAX_JOINED */
+  const ep_query_declared *declared; /* names of VNN-LIB 2's tensors for messages, or NULL */
+  uint64_t n_joined;                 /* atoms copied by ep_vnn_dnf_join so far, at most EP_VNNLIB_MAX_JOINED */
 } ep_vnn_store;
 
 /* Makes room for element n of an arena array. */

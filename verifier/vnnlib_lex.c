@@ -80,6 +80,8 @@ static void take(ep_lex *l) {
   }
 }
 
+static bool is_list(const ep_lex *l, int c) { return l->has_lists && (c == '[' || c == ']' || c == ','); }
+
 static bool is_space(int c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v'; }
 
 /* "..." or |...|, delimiters included: one token, whatever brackets it holds. */
@@ -118,8 +120,8 @@ ep_status ep_lex_next(ep_lex *l) {
     l->tok = EP_TOK_END;
     return EP_OK;
   }
-  if (c == '(' || c == ')') {
-    l->tok = c == '(' ? EP_TOK_OPEN : EP_TOK_CLOSE;
+  if (c == '(' || c == ')' || is_list(l, c)) {
+    l->tok = c == '(' ? EP_TOK_OPEN : c == ')' ? EP_TOK_CLOSE : EP_TOK_ATOM;
     l->text[0] = (char)c;
     l->text[1] = 0;
     take(l);
@@ -127,7 +129,7 @@ ep_status ep_lex_next(ep_lex *l) {
   }
   if (c == '"' || c == '|') return quoted(l, c);
   size_t n = 0;
-  while ((c = peek(l, &st)) >= 0 && !is_space(c) && c != '(' && c != ')' && c != ';') {
+  while ((c = peek(l, &st)) >= 0 && !is_space(c) && c != '(' && c != ')' && c != ';' && !is_list(l, c)) {
     if (c < 32 || c > 126) return ep_lex_fail(l, EP_E_SYNTAX, "byte 0x%02x is not text", (unsigned)c);
     if (n == EP_LEX_MAX_TOKEN) return ep_lex_fail(l, EP_E_SYNTAX, "token longer than %u characters", EP_LEX_MAX_TOKEN);
     l->text[n++] = (char)c;

@@ -18,6 +18,7 @@ typedef struct ep_lex {
   uint32_t line, col;         /* of the next character */
   uint32_t tok_line, tok_col; /* of the current token */
   ep_token tok;
+  bool has_lists;                  /* "[", "]" and "," are atoms of their own (VNN-LIB 2) */
   char text[EP_LEX_MAX_TOKEN + 1]; /* of an atom */
   ep_sha256 sha;
 } ep_lex;

@@ -5,7 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "models/onnx.h"
 #include "verifier/rowcheck.h"
 #include "verifier/vnnlib_lex.h"
 
@@ -23,6 +25,56 @@ ep_status ep_witness_print(ep_ctx *ctx, FILE *f, const ep_query *q, const ep_wit
   }
   fputs(")\n", f);
   return ferror(f) ? EP_FAIL(ctx, EP_E_IO, "cannot write the witness: %s", strerror(errno)) : EP_OK;
+}
+
+/* What the query declares, or made-up names for the flattened tensors of other queries. */
+static ep_query_declared declared(const ep_query *q) {
+  if (q->declared) return *q->declared;
+  return (ep_query_declared){.x = {"X", {1, {q->n_x}}}, .y = {"Y", {1, {q->n_y}}}};
+}
+
+/* As few decimals as name the number. */
+static void print_decimal(FILE *f, double v, bool is_float32) {
+  enum { MAX_DECIMALS = 1100 }; /* the smallest doubles take 1074 */
+  char t[MAX_DECIMALS + 400];
+  for (int n = 1; n <= MAX_DECIMALS; n++) {
+    snprintf(t, sizeof t, "%.*f", n, v);
+    if (is_float32 ? (double)strtof(t, NULL) == v : strtod(t, NULL) == v) break;
+  }
+  fprintf(f, "%s\n", t);
+}
+
+static void print_tensor(FILE *f, const ep_query_tensor *t, bool is_float32, const double *v, uint32_t n) {
+  char shape[128];
+  fprintf(f, "%s %s %s\n", t->name, is_float32 ? "float32" : "real", ep_shape_text(&t->shape, shape, sizeof shape));
+  for (uint32_t i = 0; i < n; i++) print_decimal(f, v[i], is_float32);
+}
+
+ep_status ep_witness_print_assignment(ep_ctx *ctx, FILE *f, const ep_query *q, const ep_witness *w) {
+  ep_query_declared d = declared(q);
+  print_tensor(f, &d.x, d.is_float32, w->x, q->n_x);
+  print_tensor(f, &d.y, d.is_float32, w->y, q->n_y);
+  return ferror(f) ? EP_FAIL(ctx, EP_E_IO, "cannot write the assignment: %s", strerror(errno)) : EP_OK;
+}
+
+static ep_status serialise(ep_ctx *ctx, const char *dir, const ep_query_tensor *t, const double *v, bool is_float32) {
+  size_t n = strlen(dir) + strlen(t->name) + sizeof "/.pb";
+  char *path = ep_alloc(ctx, n);
+  if (!path) return EP_E_NOMEM;
+  snprintf(path, n, "%s/%s.pb", dir, t->name);
+  ep_tensor tensor = {
+      .dtype = is_float32 ? EP_DT_F32 : EP_DT_F64, .shape = t->shape, .n = ep_shape_count(&t->shape), .f64 = v};
+  ep_status st = ep_onnx_write_tensor(ctx, path, t->name, &tensor);
+  ep_free(ctx, path);
+  return st;
+}
+
+ep_status ep_witness_serialise(ep_ctx *ctx, const char *dir, const ep_query *q, const ep_witness *w) {
+  ep_query_declared d = declared(q);
+  if (mkdir(dir, 0777) != 0 && errno != EEXIST) return EP_FAIL(ctx, EP_E_IO, "%s: %s", dir, strerror(errno));
+  /* real has no element type of its own: float64 holds what float32 does not */
+  EP_TRY(serialise(ctx, dir, &d.x, w->x, d.is_float32 || w->is_float32));
+  return serialise(ctx, dir, &d.y, w->y, true);
 }
 
 /* Version 1.0: magic, header padded to a multiple of 64, little-endian float64 (or float32 when exact). */

@@ -17,7 +17,7 @@ run verify a b --timeout=-1; expect_refusal 1 'outside 0'
 run verify a b --timeout=abc; expect_refusal 1 'not a number'
 run verify a b --threads 1.5; expect_refusal 1 'not a whole number'
 run verify a b --format yaml; expect_refusal 1 'text\|json\|vnncomp'
-run verify a b --semantics float16; expect_refusal 1 'not one of real'
+run verify a b --semantics float16; expect_refusal 1 'not one of auto|real|float32'
 run verify a b --engine nosuch; expect_refusal 1 'known are: .*attack.*auto'
 run verify a b --branching nosuch; expect_refusal 1 'known are: .*babsr'
 run verify a b --method ibp; expect_refusal 1 'does not apply to'
@@ -31,7 +31,8 @@ run bound abs.onnx --box 1; expect_refusal 1 'LO,HI'
 run inspect abs.onnx --format vnncomp; expect_refusal 1 'no --format vnncomp'
 run help nosuch; expect_refusal 1 'no help on'
 
-run --version; expect_rc 0 version; expect_out '^epsproof [0-9]+\.[0-9]+\.[0-9]+ \(commit .+\)$'
+run --version; expect_rc 0 version; expect_out '^[0-9]+\.[0-9]+\.[0-9]+$'
+run -V; expect_rc 0 -V; expect_out '^epsproof [0-9]+\.[0-9]+\.[0-9]+ \(commit .+\)$'
 run --help; expect_rc 0 help; expect_out '^usage: epsproof'
 run help; expect_rc 0 help
 for command in $(sed -n 's/^EP_COMMAND([a-z]*, "\([a-z]*\)".*/\1/p' "$EP_SOURCE/verifier/commands.def"); do

@@ -2,6 +2,7 @@
  * table of cases is tests/models/opcases.h. */
 #include "tests/ep_test.h"
 
+#include "models/float32.h"
 #include "tests/models/opcases.h"
 
 typedef struct fixture {
@@ -275,12 +276,41 @@ static void every_operator_has_a_case(void **state) {
   }
 }
 
+/* What `epsproof supports` says of float32 must hold: an operator that no case finds affine is exact or not covered. */
+static void float32_cover_is_stated(void **state) {
+  (void)state;
+  for (size_t o = 0; o < ep_n_ops; o++) {
+    bool has_case = false, is_affine = false;
+    for (int k = 0; k < N_CASES; k++) {
+      if (strcmp(cases[k].op, ep_ops[o]->onnx) != 0) continue;
+      fixture f;
+      inst t;
+      open_fixture(&f);
+      assert_int_equal(inst_init(&t, &cases[k], f.ctx, 1), EP_OK);
+      has_case = true;
+      is_affine |= !t.g->n_node || t.g->node[t.g->n_node - 1].low.cls == EP_AFFINE;
+      inst_clear(&t);
+      close_fixture(&f);
+    }
+    ep_float32_cover cover = ep_float32_cover_of(ep_ops[o]->onnx);
+    if (has_case && !is_affine && cover != EP_FLOAT32_EXACT && cover != EP_FLOAT32_NONE)
+      fail_msg("%s is not affine: models/float32.c must say how float32 semantics covers it", ep_ops[o]->onnx);
+    if (has_case && is_affine && cover == EP_FLOAT32_EXACT && strcmp(ep_ops[o]->onnx, "Clip") != 0)
+      fail_msg("%s is affine: its float32 results are rounded", ep_ops[o]->onnx);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values),          cmocka_unit_test(shapes),
-      cmocka_unit_test(gradients),       cmocka_unit_test(boxes),
-      cmocka_unit_test(planes),          cmocka_unit_test(no_information),
-      cmocka_unit_test(tight_at_points), cmocka_unit_test(every_operator_has_a_case),
+      cmocka_unit_test(values),
+      cmocka_unit_test(shapes),
+      cmocka_unit_test(gradients),
+      cmocka_unit_test(boxes),
+      cmocka_unit_test(planes),
+      cmocka_unit_test(no_information),
+      cmocka_unit_test(tight_at_points),
+      cmocka_unit_test(every_operator_has_a_case),
+      cmocka_unit_test(float32_cover_is_stated),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -213,7 +213,7 @@ static const struct {
     {"(declare-const X_0 Real)", "without gaps"},
     {DECLARE "(assert (<= X_0 0))(assert (>= X_1 0))(assert (<= X_1 1))(assert (<= Y_0 0))", "X_0 has no lower bound"},
     {"(declare-const X_0 Real)(declare-const X_0 Real)", "declared twice"},
-    {"(vnnlib-version <2.0>)", "VNN-LIB 2"},
+    {DECLARE "(vnnlib-version <2.0>)", "expected declare-const or assert, found 'vnnlib-version'"},
     {"", "expected declarations"},
     {"(assert", "expected '('"},
     {DECLARE "(assert (<= X_0 1e999))", "expected a variable or a number"},

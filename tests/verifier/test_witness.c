@@ -105,6 +105,49 @@ static void bad_files_get_one_line(void **state) {
   remove(path);
 }
 
+/* The standard's form: names and shapes as declared, numbers without exponent that read back the same. */
+static void assignments_read_back(void **state) {
+  (void)state;
+  double x[6] = {(double)0.1f, -0x1p-149, 0x1.fffffep127, -0.0, 3, (double)1e-3f}, y[2] = {0.1, 0x1p-1074};
+  ep_ctx *ctx = ep_ctx_create();
+  ep_witness w = {.x = x, .y = y, .is_float32 = true};
+  ep_query_declared d = {.network = "f", .x = {"in", {3, {1, 2, 3}}}, .y = {"out", {1, {2}}}};
+  for (int is_float32 = 0; is_float32 < 2; is_float32++) {
+    ep_query q = {.n_x = 6, .n_y = 2, .declared = &d};
+    char line[2048], *end;
+    const char *type = is_float32 ? "float32" : "real";
+    d.is_float32 = is_float32;
+    FILE *f = tmpfile();
+    assert_non_null(f);
+    y[1] = is_float32 ? 0.5 : 0x1p-1074;
+    y[0] = is_float32 ? (double)0.1f : 0.1;
+    assert_int_equal(ep_witness_print_assignment(ctx, f, &q, &w), EP_OK);
+    rewind(f);
+    for (uint32_t i = 0; i < 10; i++) {
+      char want[64];
+      assert_non_null(fgets(line, sizeof line, f));
+      snprintf(want, sizeof want, i ? "out %s [2]\n" : "in %s [1,2,3]\n", type);
+      if (i == 0 || i == 7) {
+        assert_string_equal(line, want);
+        continue;
+      }
+      double v = i < 7 ? x[i - 1] : y[i - 8], got = is_float32 ? (double)strtof(line, &end) : strtod(line, &end);
+      if (got != v || *end != '\n' || strpbrk(line, "eExX")) fail_msg("%.17g is printed as %s", v, line);
+      if (is_float32 && i == 1) assert_string_equal(line, "0.1\n");
+    }
+    assert_null(fgets(line, sizeof line, f));
+    fclose(f);
+  }
+  ep_query old = {.n_x = 6, .n_y = 2};
+  FILE *f = tmpfile();
+  char line[64];
+  assert_int_equal(ep_witness_print_assignment(ctx, f, &old, &w), EP_OK);
+  rewind(f);
+  assert_string_equal(fgets(line, sizeof line, f), "X real [6]\n");
+  fclose(f);
+  ep_ctx_destroy(ctx);
+}
+
 static void unwritable_paths(void **state) {
   (void)state;
   ep_ctx *ctx = ep_ctx_create();
@@ -119,14 +162,16 @@ static void unwritable_paths(void **state) {
     fclose(full);
     assert_int_equal(ep_witness_write(ctx, "/dev/full", &q, &w), EP_E_IO);
   }
+  ep_ctx_clear_error(ctx);
+  assert_int_equal(ep_witness_serialise(ctx, "no_such_folder/below", &q, &w), EP_E_IO);
+  assert_non_null(strstr(ep_ctx_error(ctx).text, "no_such_folder/below"));
   ep_ctx_destroy(ctx);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(values_survive),
-      cmocka_unit_test(npy_layout),
-      cmocka_unit_test(bad_files_get_one_line),
+      cmocka_unit_test(values_survive),         cmocka_unit_test(npy_layout),
+      cmocka_unit_test(bad_files_get_one_line), cmocka_unit_test(assignments_read_back),
       cmocka_unit_test(unwritable_paths),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
