@@ -1,7 +1,6 @@
 /* Prices from the duals of linear programmes: they keep the programme's bound, and no prices, whatever they are, exceed
  * what the network does at a sampled input that fits the phases. Seen to fail when: rows of other consumers of a
- * pre-activation are left out (the residual shape), a corner of a neuron's
- * range is forgotten. */
+ * pre-activation are left out (the residual shape), a corner of a neuron's range is forgotten. */
 #include "tests/ep_test.h"
 
 #include "encoders/backend.h"
