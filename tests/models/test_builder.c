@@ -271,7 +271,7 @@ static ep_status build_and_run(ep_ctx *ctx) {
   EP_GOTO(ep_builder_node(b, "Relu", "r", 1, (const char *const[]){"a"}, "r", NULL));
   EP_GOTO(ep_builder_node(b, "Mul", "q", 2, (const char *const[]){"r", "a"}, "q", NULL));
   EP_GOTO(ep_builder_node(b, "Reshape", "f", 2, (const char *const[]){"q", "flat"}, "f", NULL));
-  EP_GOTO(ep_builder_node(b, "Softmax", "never", 0, NULL, "never", NULL) == EP_OK ? EP_E_INTERNAL : EP_OK);
+  EP_GOTO(ep_builder_node(b, "LogSoftmax", "never", 0, NULL, "never", NULL) == EP_OK ? EP_E_INTERNAL : EP_OK);
   if (ep_ctx_error(ctx).code == EP_E_UNSUPPORTED) ep_ctx_clear_error(ctx);
   EP_GOTO(ep_builder_finish(b, "f", &g));
   EP_GOTO(ep_eval_f64(g, 1, x, &s, &t));
