@@ -32,9 +32,16 @@ typedef struct ep_assume {
   ep_lit *failed;
 } ep_assume;
 
+/* What checks may take before they answer UNKNOWN. `steps` are the solver's own units (Z3 resources, simplex iterations,
+ * decisions), so that where it gives up does not depend on the clock. */
+typedef struct ep_effort {
+  double until_s; /* monotonic; 0 = no limit */
+  uint64_t steps; /* per check; 0 = no limit */
+} ep_effort;
+
 /* Numbers behind a check, for logs. */
 typedef struct ep_solver_stats {
-  uint64_t checks, steps; /* steps: conflicts or simplex iterations */
+  uint64_t checks, steps; /* steps: decisions, simplex iterations, Z3 resources */
 } ep_solver_stats;
 
 typedef struct ep_backend {
@@ -57,6 +64,8 @@ typedef struct ep_backend {
   ep_status (*minimise)(ep_solver *s, uint32_t n, const uint32_t *var, const double *coef);
   /* LINEAR: intersects a variable's bounds. */
   ep_status (*bound)(ep_solver *s, uint32_t var, double lo, double hi);
+  /* Limits the checks to come; none at first. */
+  void (*limit)(ep_solver *s, const ep_effort *effort);
   /* FLOAT: UNSAT = infeasible, SAT = optimum found. `assume` may be NULL. */
   ep_status (*check)(ep_solver *s, ep_assume *assume, ep_answer_kind *out);
   /* After SAT. @sound estimate (a rational rounded to nearest) */

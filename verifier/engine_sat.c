@@ -2,12 +2,12 @@
  * PicoSAT, whose proof --proof writes. Candidates are first looked for with every pixel off its threshold, where they
  * survive rounding; only then with pixels exactly on it, which usually no double can replay. */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "encoders/backend.h"
 #include "verifier/binary_goal.h"
+#include "verifier/boxes.h"
 
 ep_status ep_engine_sat_run(ep_run *run);
 
@@ -78,18 +78,20 @@ static ep_status solve(ep_run *run, uint32_t box, ep_binary *b, attempt *a, ep_l
   return st;
 }
 
-static ep_status solve_box(ep_run *run, uint32_t box, const ep_backend *be, bool *is_sat) {
+static ep_status solve_box(void *be, ep_run *run, uint32_t box, uint32_t n_left, ep_phase *ph, bool *is_sat) {
   ep_binary *b = NULL;
   FILE *proof = NULL;
   attempt a = {.be = be};
   ep_lit no_zero;
+  (void)n_left;
   EP_TRY(ep_binary_goal_create(run->ctx, run->g, run->q, box, run, ep_pool_scratch(run->pool), &b));
   ep_status st;
   EP_GOTO(ep_binary_no_zero(b, &no_zero));
   EP_GOTO(make_solver(run, box, b, &a, &proof));
   st = solve(run, box, b, &a, no_zero, is_sat);
+  ph->domains++;
 done:
-  if (a.solver) be->destroy(a.solver);
+  if (a.solver) a.be->destroy(a.solver);
   if (proof) {
     ep_status closed = close_file(run, proof);
     if (st == EP_OK) st = closed;
@@ -99,21 +101,8 @@ done:
 }
 
 ep_status ep_engine_sat_run(ep_run *run) {
-  double t0 = ep_time_s();
   const ep_backend *be;
-  uint32_t open = ep_run_n_open(run);
-  bool is_sat = false;
-  ep_status st = EP_OK;
+  bool is_sat;
   EP_TRY(ep_backend_find(run->ctx, "picosat", &be));
-  ep_phase ph = {.name = "sat", .worst_bound = NAN};
-  atomic_store(&run->progress.phase, "sat");
-  for (uint32_t i = 0; i < run->q->n_box && st == EP_OK && !is_sat; i++) {
-    if (!ep_run_is_box_open(run, i)) continue;
-    st = solve_box(run, i, be, &is_sat);
-    atomic_store(&run->progress.domains, ++ph.domains);
-  }
-  ph.seconds = ep_time_s() - t0;
-  ph.proved = open - ep_run_n_open(run);
-  ep_run_phase(run, &ph);
-  return st;
+  return ep_boxes_sweep(run, "sat", solve_box, (void *)(uintptr_t)be, &is_sat);
 }

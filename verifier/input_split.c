@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "bounds/crown.h"
-#include "verifier/box_neurons.h"
 #include "verifier/split_record.h"
 
 enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
@@ -34,6 +33,7 @@ typedef struct split {
   bool *is_stuck;          /* [n_box] a box could not be split further */
   ep_split_record *record; /* [n_box] for the certificate, NULL = none is wanted */
   double worst;
+  const ep_box_decider *decider;
   ep_box_neurons neurons;
   uint64_t domains; /* of searches on neurons */
 } split;
@@ -274,7 +274,7 @@ static ep_status decide_neurons(batch *b, ep_scratch *s) {
     ep_relax_f64 relax;
     if (b->out[d] == CLOSED || b->e[d]->probe != EP_NO_PROBE) continue;
     EP_TRY(view_of(b, d, s, &t, &relax));
-    bool is_open = !ep_box_neurons_applies(sp->plan, &t, sp->neurons.max_unstable);
+    bool is_open = !ep_box_neurons_applies(sp->decider, sp->plan, &t, sp->neurons.max_unstable);
     b->is_probe[d] = !is_open && b->may_probe[d];
     is_open |= b->is_probe[d];
     b->n_try += !is_open;
@@ -282,7 +282,7 @@ static ep_status decide_neurons(batch *b, ep_scratch *s) {
     for (uint32_t p = 0; p < spec->n_poly && !is_open; p++) {
       t1.is_closed = true;
       if (b->e[d]->is_open[p])
-        EP_TRY(ep_box_neurons_try(sp->run, b->e[d]->root, sp->plan, spec, &t, &relax, p, &t1, s));
+        EP_TRY(sp->decider->decide(sp->decider->arg, sp->run, b->e[d]->root, sp->plan, spec, &t, &relax, p, &t1, s));
       if (t1.is_closed) b->e[d]->is_open[p] = false;
       is_open = !t1.is_closed;
     }
@@ -638,7 +638,9 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
 ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
   ep_scratch own; /* lives across pool runs, so not worker 0's scratch */
   ep_scratch_init(&own, run->ctx);
-  split sp = {.run = run, .n_x = run->q->n_x, .neurons = ep_box_neurons_default()};
+  split sp = {
+      .run = run, .n_x = run->q->n_x, .decider = opt->decider ? opt->decider : &ep_box_neurons_decider};
+  sp.neurons = ep_box_neurons_default(sp.decider->most_unstable);
   ep_plan *plan = NULL;
   ep_status st;
   *stats = (ep_input_split_stats){.worst_margin = NAN};

@@ -61,6 +61,7 @@ static ep_status tighten_layer(ep_root *r, const ep_backend *lp, ep_vid v, uint3
   double *y = EP_SCRATCH(s, double, (size_t)net->prob->n_row + net->prob->n_choice_row + 1);
   st = y ? EP_OK : EP_E_NOMEM;
   if (st == EP_OK) st = lp->create(ctx, net->prob, &solver);
+  if (st == EP_OK) lp->limit(solver, &(ep_effort){.until_s = until_s});
   for (uint32_t k = 0; k < n && st == EP_OK && ep_time_s() < until_s; k++) {
     uint32_t var = net->term[v][t[k].neuron];
     if (var == EP_NO_VAR) continue;

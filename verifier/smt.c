@@ -1,0 +1,68 @@
+#include "verifier/smt.h"
+
+#include <math.h>
+
+#include "verifier/boxes.h"
+#include "verifier/exact.h"
+
+typedef struct sweep {
+  const ep_backend *be;
+  double until_s;
+} sweep;
+
+/* The goals that the bounds leave open. */
+static ep_status decide(const sweep *w, ep_root *root, const ep_goals *goals, ep_solver *solver, ep_phase *ph,
+                        bool *is_sat) {
+  ep_run *run = root->run;
+  ep_scratch *s = ep_pool_scratch(run->pool);
+  ep_scratch_mark m = ep_scratch_save(s);
+  double *x = EP_SCRATCH(s, double, run->q->n_x + 1u);
+  ep_status st = x ? EP_OK : EP_E_NOMEM;
+  ep_goal_outcome outcome;
+  w->be->limit(solver, &(ep_effort){.until_s = w->until_s});
+  for (uint32_t g = 0; g < goals->n && st == EP_OK && !*is_sat; g++) {
+    st = ep_exact_decide(run, root->box, goals, goals->prob, g, w->be, solver, x, s, &outcome);
+    if (st != EP_OK) break;
+    ph->domains++;
+    if (outcome == EP_GOAL_FOUND) st = ep_run_witness(run, root->box, x, s, is_sat);
+    if (outcome == EP_GOAL_REFUTED) ep_run_mark_refuted_by_solver(run, root->box, goals->poly[g]);
+  }
+  ep_scratch_restore(s, m);
+  return st;
+}
+
+static ep_status solve_box(void *arg, ep_run *run, uint32_t box, uint32_t n_left, ep_phase *ph, bool *is_sat) {
+  const sweep *w = arg;
+  ep_root *root;
+  (void)n_left;
+  EP_TRY(ep_root_create(run, box, &root));
+  ep_ascent_opt opt = ep_ascent_default();
+  ep_goals goals = {0};
+  ep_solver *solver = NULL;
+  ep_status st;
+  opt.iterations = (uint32_t)run->cfg->iterations;
+  EP_GOTO(ep_root_bound(root, EP_ROOT_CROWN, &opt));
+  if (!ep_run_is_box_open(run, box)) goto done;
+  EP_GOTO(ep_root_bound(root, EP_ROOT_ALPHA, &opt));
+  if (!ep_run_is_box_open(run, box)) goto done;
+  EP_GOTO(ep_goals_create(root, false, ep_pool_scratch(run->pool), &goals));
+  ep_log(run->ctx, 2, "smt: box %u: %u variables, %u rows, %u unstable neurons, %u pool windows", box,
+         goals.net->prob->n_var, goals.net->prob->n_row, goals.net->n_unstable, goals.net->n_pool);
+  EP_GOTO(w->be->create(run->ctx, goals.net->prob, &solver));
+  st = decide(w, root, &goals, solver, ph, is_sat);
+done:
+  ph->worst_bound = fmin(ph->worst_bound, ep_root_worst(root));
+  if (solver) w->be->destroy(solver);
+  ep_goals_clear(&goals);
+  ep_root_destroy(root);
+  return st;
+}
+
+ep_status ep_smt_sweep(void *unused, ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
+  sweep w = {.until_s = budget_s > 0 ? ep_time_s() + budget_s : 0};
+  (void)unused;
+  *is_stuck = false;
+  EP_TRY(ep_network_check(run->ctx, run->g));
+  EP_TRY(ep_backend_find(run->ctx, "z3", &w.be));
+  return ep_boxes_sweep(run, "smt", solve_box, &w, is_sat);
+}
