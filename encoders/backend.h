@@ -76,6 +76,10 @@ typedef struct ep_backend {
   /* FLOAT: multipliers of the problem's rows after a check: of row[] then choice_row[] then goal_row[]; from the
    * optimal dual, or from a ray when the answer was UNSAT. To be certified by ep_dual_bound. @sound estimate */
   ep_status (*duals)(ep_solver *s, double *y);
+  /* BOOL: one more clause, for good. */
+  ep_status (*add_clause)(ep_solver *s, uint32_t n, const ep_lit *lit);
+  /* BOOL: decides these literals' variables before all others. */
+  void (*decide_first)(ep_solver *s, uint32_t n, const ep_lit *lit);
   /* EXACT with named requirements, after UNSAT: which goals' rows and which chosen disjunctions the refutation used:
    * disj[0..*n_disj), room for p->n_disj. */
   ep_status (*core)(ep_solver *s, uint32_t *disj, uint32_t *n_disj);

@@ -143,6 +143,17 @@ static ep_status picosat_check(ep_solver *s, ep_assume *assume, ep_answer_kind *
   return EP_OK;
 }
 
+static ep_status picosat_add_clause(ep_solver *s, uint32_t n, const ep_lit *lit) {
+  GUARD(s);
+  for (uint32_t i = 0; i < n; i++) picosat_add(s->sat, ep_cnf_literal(lit[i]));
+  picosat_add(s->sat, 0);
+  return EP_OK;
+}
+
+static void picosat_decide_first(ep_solver *s, uint32_t n, const ep_lit *lit) {
+  for (uint32_t i = 0; i < n && !s->is_dead; i++) picosat_set_more_important_lit(s->sat, ep_cnf_literal(lit[i]));
+}
+
 static bool picosat_bool_value(ep_solver *s, uint32_t b) {
   return !s->is_dead && picosat_deref(s->sat, (int)b + 1) > 0;
 }
@@ -161,5 +172,7 @@ const ep_backend ep_backend_picosat = {
     .limit = picosat_limit,
     .check = picosat_check,
     .bool_value = picosat_bool_value,
+    .add_clause = picosat_add_clause,
+    .decide_first = picosat_decide_first,
     .stats = picosat_numbers,
 };

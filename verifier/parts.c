@@ -89,13 +89,15 @@ ep_status ep_parts_search(ep_run *run, const char *solver, ep_box_decider (*deci
   bool is_sat = false;
   EP_TRY(ep_network_check(run->ctx, run->g));
   EP_TRY(ep_backend_find(run->ctx, solver, &be));
-  EP_TRY(ep_attack_phase(run, (uint32_t)run->cfg->restarts, 15, 1, &is_sat));
+  EP_TRY(ep_attack_phase(run, 32, 10, 1, &is_sat));
   if (is_sat) return EP_OK;
   double t0 = ep_time_s();
   EP_TRY(ep_root_sweep(run, EP_ROOT_CROWN, "crown", NULL));
-  uint32_t n_open = ep_run_n_open(run);
-  if (!n_open) return EP_OK;
-  ep_turns turns = {.box_s = (ep_time_s() - t0) / run->q->n_box, .decider = &by_solver, .other = whole};
+  double box_s = (ep_time_s() - t0) / run->q->n_box;
+  if (!ep_run_n_open(run)) return EP_OK;
+  EP_TRY(ep_attack_phase(run, (uint32_t)run->cfg->restarts * 4, (uint32_t)run->cfg->steps, 3, &is_sat));
+  if (is_sat) return EP_OK;
+  ep_turns turns = {.box_s = box_s, .decider = &by_solver, .other = whole};
   ep_status st = ep_turns_run(run, &turns);
   ep_log(run->ctx, 2, "parts: %llu tried, %llu refuted, %llu of them by the exact solver",
          (unsigned long long)parts.tried, (unsigned long long)parts.refuted, (unsigned long long)parts.by_exact);
