@@ -31,26 +31,6 @@ static double other_end(search *w, uint32_t k) {
   return ep_rng_u64(&w->rng) & 1 ? b->hi_in[j] : b->lo_in[j];
 }
 
-/* How far outputs y (and inputs x) are from the nearest open polytope: its largest row value; <= 0 = inside. */
-static double distance(const search *w, const double *y, const double *x) {
-  const ep_query *q = w->run->q;
-  const ep_input_box *b = &q->box[w->box];
-  double best = INFINITY;
-  for (uint32_t p = 0; p < b->n_poly; p++) {
-    double worst = -INFINITY;
-    if (ep_run_is_proved(w->run, w->box, p)) continue;
-    for (uint32_t r = 0; r < b->poly[p].n_row; r++) {
-      const ep_row *row = &b->poly[p].row[r];
-      double v = -row->rhs.lo;
-      for (uint32_t k = 0; k < row->n; k++)
-        v += row->coef[k] * (row->var[k] < q->n_y ? y[row->var[k]] : x[row->var[k] - q->n_y]);
-      worst = fmax(worst, v);
-    }
-    best = fmin(best, worst);
-  }
-  return best;
-}
-
 /* Evaluates the inputs in w->batch; value[n]. */
 static ep_status evaluate(search *w, uint32_t n, double *value) {
   const ep_query *q = w->run->q;
@@ -58,7 +38,7 @@ static ep_status evaluate(search *w, uint32_t n, double *value) {
   ep_trace_f64 t;
   ep_status st = ep_eval_f64(w->run->g, n, w->batch, w->s, &t);
   for (uint32_t i = 0; i < n && st == EP_OK; i++)
-    value[i] = distance(w, t.v[w->run->g->output] + (size_t)i * q->n_y, w->batch + (size_t)i * q->n_x);
+    value[i] = ep_query_distance(q, w->box, t.v[w->run->g->output] + (size_t)i * q->n_y, w->batch + (size_t)i * q->n_x);
   w->moves += n;
   ep_scratch_restore(w->s, m);
   return st;

@@ -10,13 +10,8 @@ enum { EXACT_STEPS_OF_PART = 1000000 };
 
 /* ---- setting up ---- */
 
-static ep_status milp_fill(ep_milp *m, uint32_t poly) {
+static ep_status milp_fill(ep_milp *m) {
   ep_ctx *ctx = m->root->run->ctx;
-  EP_TRY(ep_backend_find(ctx, "glpk", &m->lp));
-  if (m->is_part)
-    EP_TRY(ep_goals_create_one(m->root, poly, m->s, &m->goals));
-  else
-    EP_TRY(ep_goals_create(m->root, false, m->s, &m->goals));
   if (!m->root->run->certificate) EP_TRY(ep_goals_reduce(&m->goals, 0, m->s));
   const ep_prob *p = m->goals.prob;
   uint32_t most = 1;
@@ -31,12 +26,18 @@ static ep_status milp_fill(ep_milp *m, uint32_t poly) {
   return m->lp->create(ctx, p, &m->lp_solver);
 }
 
-static ep_status create(ep_root *root, bool is_part, uint32_t poly, ep_scratch *s, ep_milp **out) {
+ep_status ep_milp_create_for(ep_root *root, ep_goals *take_goals, ep_scratch *s, ep_milp **out) {
+  const ep_backend *lp;
   *out = NULL;
-  ep_milp *m = ep_calloc(root->run->ctx, 1, sizeof *m);
-  if (!m) return EP_E_NOMEM;
-  *m = (ep_milp){.root = root, .s = s, .is_part = is_part};
-  ep_status st = milp_fill(m, poly);
+  ep_status st = ep_backend_find(root->run->ctx, "glpk", &lp);
+  ep_milp *m = st == EP_OK ? ep_calloc(root->run->ctx, 1, sizeof *m) : NULL;
+  if (!m) {
+    ep_goals_clear(take_goals);
+    return st == EP_OK ? EP_E_NOMEM : st;
+  }
+  *m = (ep_milp){.root = root, .s = s, .lp = lp, .goals = *take_goals};
+  *take_goals = (ep_goals){0};
+  st = milp_fill(m);
   if (st != EP_OK)
     ep_milp_destroy(m);
   else
@@ -45,11 +46,20 @@ static ep_status create(ep_root *root, bool is_part, uint32_t poly, ep_scratch *
 }
 
 ep_status ep_milp_create(ep_root *root, ep_milp **out) {
-  return create(root, false, 0, ep_pool_scratch(root->run->pool), out);
+  ep_scratch *s = ep_pool_scratch(root->run->pool);
+  ep_goals goals;
+  *out = NULL;
+  EP_TRY(ep_goals_create(root, false, s, &goals));
+  return ep_milp_create_for(root, &goals, s, out);
 }
 
 ep_status ep_milp_create_part(ep_root *root, uint32_t poly, ep_scratch *s, ep_milp **out) {
-  return create(root, true, poly, s, out);
+  ep_goals goals;
+  *out = NULL;
+  EP_TRY(ep_goals_create_one(root, poly, s, &goals));
+  EP_TRY(ep_milp_create_for(root, &goals, s, out));
+  (*out)->is_part = true;
+  return EP_OK;
 }
 
 void ep_milp_destroy(ep_milp *m) {
@@ -115,6 +125,11 @@ ep_status ep_milp_relax(ep_milp *m) {
 
 typedef enum outcome { CLOSED, SPLIT, STUCK, FOUND } outcome;
 
+static ep_status try_input(ep_milp *m, bool *is_found) {
+  if (m->try_input) return m->try_input(m->arg, m->x, is_found);
+  return ep_goal_try_input(m->root->run, m->root->box, m->x, m->s, is_found);
+}
+
 static double row_violation(const ep_milp *m, const ep_prob_row *r) {
   double v = 0;
   for (uint32_t k = 0; k < r->n; k++) v += r->coef[k] * m->lp->value(m->lp_solver, r->var[k]);
@@ -171,7 +186,7 @@ static ep_status settle_exactly(ep_milp *m, const ep_case *c, outcome *out) {
   if (st == EP_OK) st = m->exact->check(m->exact_solver, NULL, &answer);
   if (st == EP_OK && answer == EP_ANSWER_SAT) {
     ep_goals_input(&m->goals, m->goals.net->prob, m->exact, m->exact_solver, m->x);
-    st = ep_goal_try_input(run, m->root->box, m->x, m->s, &is_sat);
+    st = try_input(m, &is_sat);
   }
   m->exact->pop(m->exact_solver);
   if (answer == EP_ANSWER_UNSAT) {
@@ -201,7 +216,7 @@ static ep_status visit(ep_milp *m, const ep_case *c, outcome *out, uint32_t *spl
   }
   if (answer == EP_ANSWER_SAT) {
     ep_goals_input(&m->goals, m->goals.prob, m->lp, m->lp_solver, m->x);
-    EP_TRY(ep_goal_try_input(run, m->root->box, m->x, m->s, &is_sat));
+    EP_TRY(try_input(m, &is_sat));
     *out = FOUND;
     if (is_sat) return EP_OK;
     *split = most_violated(m, &violation);

@@ -17,6 +17,9 @@ typedef struct ep_milp {
   double *y, *x;
   ep_scratch *s;
   bool is_part;       /* the root is a part of a query box, searched beside others */
+  /* Is the input in x what is looked for? NULL = a counterexample that replay accepts. */
+  ep_status (*try_input)(void *arg, double *x, bool *is_found);
+  void *arg;
   uint64_t max_cases; /* of one search; 0 = no limit */
   double until_s;     /* when to leave a search open (monotonic); 0 = never */
   uint32_t *path_disj, *path_choice, *choice_of, *order; /* the case under way, see milp.c */
@@ -29,6 +32,8 @@ ep_status ep_milp_create(ep_root *root, ep_milp **out);
 /* For one polytope over a part of a query box: root's bounds are those of the part. Memory from `s`, which the search
  * uses as well (a worker's own). */
 ep_status ep_milp_create_part(ep_root *root, uint32_t poly, ep_scratch *s, ep_milp **out);
+/* For goals of the caller's making over root's graph and bounds; takes them over, also when it fails. */
+ep_status ep_milp_create_for(ep_root *root, ep_goals *take_goals, ep_scratch *s, ep_milp **out);
 void ep_milp_destroy(ep_milp *m);
 /* Ends every search and relaxation of m at that time (monotonic; 0 = never), leaving open what is not decided. */
 void ep_milp_end_at(ep_milp *m, double until_s);

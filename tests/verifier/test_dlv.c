@@ -140,13 +140,14 @@ static void deeper_layers_are_covered(void **state) {
 
 static void features_deviate_most(void **state) {
   (void)state;
-  double x[5] = {0, 0.1, 1, 0.2, -0.7};
+  double x[5] = {0, 0.1, 1, 0.2, -0.7}, score[5];
+  ep_dlv_score_value(5, x, score);
   bool all[5] = {true, true, true, true, true};
   uint32_t dim[5];
-  assert_int_equal(ep_dlv_features(5, x, all, 2, dim), 2);
+  assert_int_equal(ep_dlv_features(5, score, all, 2, dim), 2);
   assert_true(dim[0] == 2 && dim[1] == 4);
   all[2] = false;
-  assert_int_equal(ep_dlv_features(5, x, all, 5, dim), 4);
+  assert_int_equal(ep_dlv_features(5, score, all, 5, dim), 4);
   assert_int_equal(dim[0], 4);
 }
 
