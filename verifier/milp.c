@@ -318,7 +318,7 @@ ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat) {
 }
 
 ep_status ep_milp_settle(ep_milp *m, const ep_case *c, bool *is_closed, bool *is_sat) {
-  const ep_prob *p = m->goals.net->prob;
+  const ep_prob *p = m->goals.prob;
   outcome o = STUCK;
   uint32_t split;
   *is_closed = *is_sat = false;
@@ -332,6 +332,5 @@ ep_status ep_milp_settle(ep_milp *m, const ep_case *c, bool *is_closed, bool *is
   m->lp->pop(m->lp_solver);
   if (st != EP_OK) return st;
   *is_closed = o == CLOSED;
-  *is_sat = o == FOUND;
-  return EP_OK;
+  return o == FOUND ? ep_run_witness(m->root->run, m->root->box, m->x, m->s, is_sat) : EP_OK;
 }
