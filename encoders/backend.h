@@ -36,6 +36,8 @@ typedef struct ep_assume {
  * decisions), so that where it gives up does not depend on the clock. */
 typedef struct ep_effort {
   double until_s; /* monotonic; 0 = no limit */
+  double cpu_s;   /* of the calling thread, per check; 0 = no limit. Only Z3 heeds it: its own count hardly moves while
+                     its rationals grow */
   uint64_t steps; /* per check; 0 = no limit */
 } ep_effort;
 

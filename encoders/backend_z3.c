@@ -26,6 +26,9 @@ struct ep_solver {
   Z3_model model;
   uint64_t checks;
   ep_effort effort;
+  clockid_t cpu_clock; /* of the thread that checks */
+  double cpu_start;
+  bool was_cut; /* the last check was interrupted for the effort's sake */
   /* the watching thread */
   pthread_t watcher;
   pthread_mutex_t lock;
@@ -44,7 +47,15 @@ static bool is_over_limit(const ep_solver *s) {
   return s->memory_limit && Z3_get_estimated_alloc_size() > s->memory_limit;
 }
 
-static bool is_out_of_time(const ep_solver *s) { return s->effort.until_s > 0 && ep_time_s() > s->effort.until_s; }
+static double cpu_of(clockid_t clock) {
+  struct timespec t;
+  return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
+}
+
+static bool is_out_of_time(const ep_solver *s) {
+  return (s->effort.until_s > 0 && ep_time_s() > s->effort.until_s) ||
+         (s->effort.cpu_s > 0 && s->is_checking && cpu_of(s->cpu_clock) > s->cpu_start + s->effort.cpu_s);
+}
 
 static void *watch_main(void *arg) {
   ep_solver *s = arg;
@@ -61,7 +72,8 @@ static void *watch_main(void *arg) {
     pthread_cond_timedwait(&s->wake, &s->lock, &t);
     if (!s->is_checking) continue;
     if (is_over_limit(s)) s->is_over_memory = true;
-    if (s->is_over_memory || ep_ctx_should_stop(s->ctx) || is_out_of_time(s)) Z3_interrupt(s->z);
+    if (is_out_of_time(s)) s->was_cut = true;
+    if (s->is_over_memory || ep_ctx_should_stop(s->ctx) || s->was_cut) Z3_interrupt(s->z);
   }
   pthread_mutex_unlock(&s->lock);
   return NULL;
@@ -370,6 +382,9 @@ static ep_status z3_check(ep_solver *s, ep_assume *assume, ep_answer_kind *out) 
   if (s->n_name) memcpy(a, s->name, s->n_name * sizeof *a);
   for (uint32_t i = 0; assume && i < assume->n; i++) a[s->n_name + i] = literal(s, assume->lit[i]);
   s->checks++;
+  s->was_cut = false;
+  if (pthread_getcpuclockid(pthread_self(), &s->cpu_clock) != 0) s->cpu_clock = CLOCK_MONOTONIC;
+  s->cpu_start = cpu_of(s->cpu_clock);
   set_checking(s, true);
   Z3_lbool r = n ? Z3_solver_check_assumptions(s->z, s->s, n, a) : Z3_solver_check(s->z, s->s);
   set_checking(s, false);
@@ -379,7 +394,7 @@ static ep_status z3_check(ep_solver *s, ep_assume *assume, ep_answer_kind *out) 
   if (s->is_over_memory) return EP_FAIL(s->ctx, EP_E_LIMIT, "z3: memory limit reached");
   if (r == Z3_L_UNDEF) {
     if (ep_ctx_should_stop(s->ctx)) return EP_E_STOPPED;
-    return s->effort.steps || is_out_of_time(s) ? EP_OK : check_error(s, "check");
+    return s->effort.steps || s->was_cut ? EP_OK : check_error(s, "check");
   }
   *out = r == Z3_L_TRUE ? EP_ANSWER_SAT : EP_ANSWER_UNSAT;
   if (r == Z3_L_TRUE) {

@@ -166,11 +166,10 @@ static ep_status by_solver(cells *c, const ep_backend *be, const ep_prob *p, con
   ep_solver *solver = NULL;
   ep_status st;
   EP_GOTO(be->create(c->run->ctx, p, &solver));
+  be->limit(solver, &(ep_effort){.until_s = c->until_s, .cpu_s = CELL_S});
   for (uint32_t g = 0; g < c->n_goal && !is_over(c) && !*is_sat; g++) {
     ep_answer_kind answer = EP_ANSWER_UNKNOWN;
     if (c->state[c->cell[g]] != OPEN) continue;
-    double moment = ep_time_s() + CELL_S;
-    be->limit(solver, &(ep_effort){.until_s = c->until_s > 0 ? fmin(c->until_s, moment) : moment});
     EP_GOTO(be->push(solver));
     st = be->goal(solver, g, 0);
     if (st == EP_OK) st = be->check(solver, NULL, &answer);

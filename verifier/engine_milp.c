@@ -8,8 +8,7 @@ ep_status ep_engine_milp_run(ep_run *run);
 static ep_status turn(void *unused, ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
   ep_milp_sweep_opt opt = {.name = "milp", .is_branching = true, .budget_s = budget_s};
   (void)unused;
-  *is_stuck = false;
-  return ep_milp_sweep(run, &opt, is_sat);
+  return ep_milp_sweep(run, &opt, is_sat, is_stuck);
 }
 
 ep_status ep_engine_milp_run(ep_run *run) {

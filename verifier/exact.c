@@ -27,6 +27,6 @@ ep_status ep_exact_decide(const ep_run *run, uint32_t box, const ep_goals *goals
     if (k == 0 && answer == EP_ANSWER_UNSAT) *out = EP_GOAL_REFUTED;
     if (k == 0 && answer != EP_ANSWER_SAT) return EP_OK;
   }
-  if (is_found) *out = EP_GOAL_FOUND;
+  *out = is_found ? EP_GOAL_FOUND : *out == EP_GOAL_REFUTED ? EP_GOAL_REFUTED : EP_GOAL_STUCK;
   return EP_OK;
 }

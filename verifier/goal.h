@@ -24,8 +24,9 @@ ep_status ep_goals_create_one(const ep_root *root, uint32_t poly, ep_scratch *s,
 ep_status ep_goals_reduce(ep_goals *goals, int bits, ep_scratch *s);
 void ep_goals_clear(ep_goals *goals);
 
-/* What a search for an input that meets a goal came to: there is none, one was found that replay accepts, or neither. */
-typedef enum ep_goal_outcome { EP_GOAL_OPEN, EP_GOAL_REFUTED, EP_GOAL_FOUND } ep_goal_outcome;
+/* What a search for an input that meets a goal came to: there is none, one was found that replay accepts, the search is
+ * through without either (there is one, but none that replay could show), or it was given up. */
+typedef enum ep_goal_outcome { EP_GOAL_OPEN, EP_GOAL_REFUTED, EP_GOAL_FOUND, EP_GOAL_STUCK } ep_goal_outcome;
 /* Would the run accept x as a counterexample in box `box`? Tells nobody (ep_run_witness does). */
 ep_status ep_goal_try_input(const ep_run *run, uint32_t box, const double *x, ep_scratch *s, bool *is_sat);
 /* The network input of the model of a solver for `p`, which is goals->prob or goals->net->prob. x[n_x]

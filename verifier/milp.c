@@ -248,7 +248,7 @@ static void leave(ep_milp *m, uint32_t n) {
   }
 }
 
-/* Depth first. Level k of the path splits disjunction path_disj[k]; its choices still to come are the last left[k] of
+/* Depth first; *out = SPLIT when given up. Level k of the path splits disjunction path_disj[k]; its choices still to come are the last left[k] of
  * order[k][..]. */
 static ep_status search(ep_milp *m, uint32_t g, uint32_t *left, uint32_t stride, outcome *out) {
   const ep_prob *p = m->goals.prob;
@@ -261,7 +261,7 @@ static ep_status search(ep_milp *m, uint32_t g, uint32_t *left, uint32_t stride,
     if (ep_ctx_should_stop(m->root->run->ctx)) return EP_E_STOPPED;
     bool is_over = (m->max_cases && m->cases - before >= m->max_cases) || (m->until_s > 0 && ep_time_s() > m->until_s);
     if (!is_over) EP_TRY(visit(m, &c, &o, &split));
-    if (o == FOUND || is_over) return leave(m, c.n), *out = o, EP_OK;
+    if (o == FOUND || is_over) return leave(m, c.n), *out = is_over ? SPLIT : FOUND, EP_OK;
     is_stuck |= o == STUCK;
     if (o == SPLIT) {
       m->path_disj[k] = split;
@@ -301,14 +301,15 @@ ep_status ep_milp_decide(ep_milp *m, uint32_t g, ep_goal_outcome *out) {
   ep_scratch_restore(m->s, mark);
   if (st != EP_OK) return st; /* the solver keeps its levels: a stopped search is not resumed */
   m->lp->pop(m->lp_solver);
-  *out = o == CLOSED ? EP_GOAL_REFUTED : o == FOUND ? EP_GOAL_FOUND : EP_GOAL_OPEN;
+  *out = o == CLOSED ? EP_GOAL_REFUTED : o == FOUND ? EP_GOAL_FOUND : o == STUCK ? EP_GOAL_STUCK : EP_GOAL_OPEN;
   return EP_OK;
 }
 
-ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat) {
+ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat, bool *is_stuck) {
   uint64_t by_exact = m->by_exact;
   ep_goal_outcome o;
   EP_TRY(ep_milp_decide(m, g, &o));
+  *is_stuck = o == EP_GOAL_STUCK;
   if (o == EP_GOAL_FOUND) EP_TRY(ep_run_witness(m->root->run, m->root->box, m->x, m->s, is_sat));
   if (o == EP_GOAL_REFUTED && m->by_exact > by_exact)
     ep_run_mark_refuted_by_solver(m->root->run, m->root->box, m->goals.poly[g]);

@@ -40,11 +40,10 @@ void ep_milp_end_at(ep_milp *m, double until_s);
 /* The root relaxation of every goal: marks polytopes proved and raises the margins of single-row polytopes.
  * @sound outward */
 ep_status ep_milp_relax(ep_milp *m);
-/* Searches goal g and tells nobody; an input found is in x, open means undecidable by rounding, or max_cases or until_s
- * reached; EP_E_STOPPED when the run stops. by_exact counts the cases that rest on the exact solver. */
+/* Searches goal g and tells nobody; an input found is in x; stuck means undecidable by rounding, open means that max_cases or until_s was reached; EP_E_STOPPED when the run stops. by_exact counts the cases that rest on the exact solver. */
 ep_status ep_milp_decide(ep_milp *m, uint32_t g, ep_goal_outcome *out);
-/* Decides goal g: marks its polytope proved, accepts a witness (*is_sat), or leaves it open. */
-ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat);
+/* Decides goal g: marks its polytope proved, accepts a witness (*is_sat), or leaves it open (*is_stuck: for good). */
+ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat, bool *is_stuck);
 /* Decides the case `c` without branching: by its relaxation, then by the exact solver. *is_closed: nothing is left in
  * it (m->by_exact counts those that rest on the exact solver); *is_sat: a witness was accepted; neither: open.
  * @sound exact */
@@ -66,7 +65,7 @@ typedef struct ep_milp_sweep_opt {
   double budget_s; /* 0 = the run's own limit */
 } ep_milp_sweep_opt;
 /* Every open box of the query: certified bounds, root relaxation, tightening (--obbt), relaxation again, and with
- * is_branching the search. */
-ep_status ep_milp_sweep(ep_run *run, const ep_milp_sweep_opt *opt, bool *is_sat);
+ * is_branching the search. *is_stuck: all that is open is so for good. */
+ep_status ep_milp_sweep(ep_run *run, const ep_milp_sweep_opt *opt, bool *is_sat, bool *is_stuck);
 
 #endif

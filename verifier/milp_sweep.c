@@ -8,6 +8,7 @@
 typedef struct sweep {
   const ep_milp_sweep_opt *opt;
   double until_s; /* 0 = the run's own limit */
+  uint32_t n_stuck;
 } sweep;
 
 /* When the tightening of bounds has to end. */
@@ -27,7 +28,7 @@ static ep_status encode(const sweep *w, ep_root *root, ep_phase *ph, ep_milp **m
 }
 
 /* Certified bounds, then linear programs. */
-static ep_status solve(const sweep *w, ep_root *root, uint32_t n_left, ep_phase *ph, ep_milp **m, bool *is_sat) {
+static ep_status solve(sweep *w, ep_root *root, uint32_t n_left, ep_phase *ph, ep_milp **m, bool *is_sat) {
   ep_run *run = root->run;
   ep_ascent_opt opt = ep_ascent_default();
   ep_obbt_stats tight;
@@ -45,8 +46,11 @@ static ep_status solve(const sweep *w, ep_root *root, uint32_t n_left, ep_phase 
     if (!ep_run_is_box_open(run, root->box)) return EP_OK;
     EP_TRY(encode(w, root, ph, m));
   }
-  for (uint32_t g = 0; w->opt->is_branching && g < (*m)->goals.n && !*is_sat; g++)
-    if (!ep_run_is_proved(run, root->box, (*m)->goals.poly[g])) EP_TRY(ep_milp_search(*m, g, is_sat));
+  for (uint32_t g = 0; w->opt->is_branching && g < (*m)->goals.n && !*is_sat; g++) {
+    bool is_stuck = false;
+    if (!ep_run_is_proved(run, root->box, (*m)->goals.poly[g])) EP_TRY(ep_milp_search(*m, g, is_sat, &is_stuck));
+    w->n_stuck += is_stuck;
+  }
   return EP_OK;
 }
 
@@ -62,10 +66,12 @@ static ep_status solve_box(void *arg, ep_run *run, uint32_t box, uint32_t n_left
   return st;
 }
 
-ep_status ep_milp_sweep(ep_run *run, const ep_milp_sweep_opt *opt, bool *is_sat) {
+ep_status ep_milp_sweep(ep_run *run, const ep_milp_sweep_opt *opt, bool *is_sat, bool *is_stuck) {
   const ep_backend *be;
   sweep w = {.opt = opt, .until_s = opt->budget_s > 0 ? ep_time_s() + opt->budget_s : 0};
   EP_TRY(ep_network_check(run->ctx, run->g));
   EP_TRY(ep_backend_find(run->ctx, "glpk", &be));
-  return ep_boxes_sweep(run, opt->name, solve_box, &w, is_sat);
+  EP_TRY(ep_boxes_sweep(run, opt->name, solve_box, &w, is_sat));
+  *is_stuck = w.n_stuck == ep_run_n_open(run);
+  return EP_OK;
 }

@@ -8,8 +8,7 @@
  * What it took counts against the boxes that splitting on would take, as so many domains per case or question. */
 enum { MOST_MILP = 24, MAX_CASES = 64, PER_CASE = 8 };
 enum { MOST_EXACT = 10, PER_QUESTION = 500 };
-/* The clock, because Z3's own count of resources hardly moves while its rationals grow. */
-static const double QUESTION_S = 0.2;
+static const double QUESTION_S = 0.1;
 
 /* A root of its own in all but name: the plan is only read. */
 static ep_root root_of(ep_run *run, uint32_t box, const ep_plan *plan, const ep_spec *spec, const ep_trace_itv *bounds,
@@ -63,7 +62,7 @@ static ep_status by_exact(void *arg, ep_run *run, uint32_t box, const ep_plan *p
   EP_GOTO(ep_goals_create_one(&root, poly, s, &goals));
   EP_GOTO(ep_goals_reduce(&goals, EP_EXACT_BITS, s));
   EP_GOTO(be->create(run->ctx, goals.prob, &solver));
-  be->limit(solver, &(ep_effort){.until_s = ep_time_s() + QUESTION_S});
+  be->limit(solver, &(ep_effort){.cpu_s = QUESTION_S});
   EP_GOTO(ep_exact_decide(run, box, &goals, goals.prob, 0, be, solver, x, s, &outcome));
   out->domains += PER_QUESTION;
   count(arg, run, outcome, true, x, out);
@@ -97,7 +96,7 @@ ep_status ep_parts_search(ep_run *run, const char *solver, ep_box_decider (*deci
   if (!ep_run_n_open(run)) return EP_OK;
   EP_TRY(ep_attack_phase(run, (uint32_t)run->cfg->restarts * 4, (uint32_t)run->cfg->steps, 3, &is_sat));
   if (is_sat) return EP_OK;
-  ep_turns turns = {.box_s = box_s, .decider = &by_solver, .other = whole};
+  ep_turns turns = {.box_s = box_s, .decider = &by_solver, .other = whole, .is_other_exact = true};
   ep_status st = ep_turns_run(run, &turns);
   ep_log(run->ctx, 2, "parts: %llu tried, %llu refuted, %llu of them by the exact solver",
          (unsigned long long)parts.tried, (unsigned long long)parts.refuted, (unsigned long long)parts.by_exact);

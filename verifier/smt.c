@@ -8,13 +8,14 @@
 typedef struct sweep {
   const ep_backend *be;
   double until_s;
+  uint32_t n_stuck; /* polytopes for which the network's own problem was solved in vain */
 } sweep;
 
 /* Of the time there is, what the reduced problem may take before the network's own is tried. */
 static const double REDUCED_SHARE = 0.7;
 
 /* The goals that are open, by a solver for `p`, which is goals->prob or goals->net->prob. */
-static ep_status decide(const sweep *w, ep_root *root, const ep_goals *goals, const ep_prob *p, double until_s,
+static ep_status decide(sweep *w, ep_root *root, const ep_goals *goals, const ep_prob *p, double until_s,
                         ep_phase *ph, bool *is_sat) {
   ep_run *run = root->run;
   ep_scratch *s = ep_pool_scratch(run->pool);
@@ -30,6 +31,7 @@ static ep_status decide(const sweep *w, ep_root *root, const ep_goals *goals, co
     if (st != EP_OK) break;
     ph->domains++;
     if (outcome == EP_GOAL_FOUND) st = ep_run_witness(run, root->box, x, s, is_sat);
+    w->n_stuck += outcome == EP_GOAL_STUCK && p == goals->net->prob;
     if (outcome == EP_GOAL_REFUTED) ep_run_mark_refuted_by_solver(run, root->box, goals->poly[g]);
   }
   if (solver) w->be->destroy(solver);
@@ -38,7 +40,7 @@ static ep_status decide(const sweep *w, ep_root *root, const ep_goals *goals, co
 }
 
 /* First with few variables and short numbers, which leaves open what is nearly a tie; that by the network itself. */
-static ep_status decide_goals(const sweep *w, ep_root *root, ep_goals *goals, ep_phase *ph, bool *is_sat) {
+static ep_status decide_goals(sweep *w, ep_root *root, ep_goals *goals, ep_phase *ph, bool *is_sat) {
   double end_s = w->until_s > 0 ? w->until_s : ep_ctx_deadline(root->run->ctx), now_s = ep_time_s();
   EP_TRY(ep_goals_reduce(goals, EP_EXACT_BITS, ep_pool_scratch(root->run->pool)));
   if (goals->map) {
@@ -51,7 +53,7 @@ static ep_status decide_goals(const sweep *w, ep_root *root, ep_goals *goals, ep
 }
 
 static ep_status solve_box(void *arg, ep_run *run, uint32_t box, uint32_t n_left, ep_phase *ph, bool *is_sat) {
-  const sweep *w = arg;
+  sweep *w = arg;
   ep_root *root;
   (void)n_left;
   EP_TRY(ep_root_create(run, box, &root));
@@ -77,8 +79,9 @@ done:
 ep_status ep_smt_sweep(void *unused, ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
   sweep w = {.until_s = budget_s > 0 ? ep_time_s() + budget_s : 0};
   (void)unused;
-  *is_stuck = false;
   EP_TRY(ep_network_check(run->ctx, run->g));
   EP_TRY(ep_backend_find(run->ctx, "z3", &w.be));
-  return ep_boxes_sweep(run, "smt", solve_box, &w, is_sat);
+  EP_TRY(ep_boxes_sweep(run, "smt", solve_box, &w, is_sat));
+  *is_stuck = w.n_stuck == ep_run_n_open(run);
+  return EP_OK;
 }

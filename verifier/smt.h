@@ -5,7 +5,7 @@
 
 #include "verifier/engine.h"
 
-/* Every open box: certified bounds, then the solver. budget_s as for ep_turn; *is_stuck stays false. EP_E_UNSUPPORTED
+/* Every open box: certified bounds, then the solver. budget_s and *is_stuck as for ep_turn. EP_E_UNSUPPORTED
  * for operators without an exact encoding, or without Z3. */
 ep_status ep_smt_sweep(void *unused, ep_run *run, double budget_s, bool *is_sat, bool *is_stuck);
 

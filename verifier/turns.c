@@ -41,8 +41,8 @@ static ep_status split_inputs(ep_run *run, const ep_turns *t, double budget_s, b
 
 ep_status ep_turns_run(ep_run *run, const ep_turns *t) {
   uint32_t n_free = free_inputs(run->q);
-  bool is_sat = false, is_stuck = false, is_split_stuck = false, split_first = n_free <= 8;
-  double budget = n_free <= 6 ? 8 : 2;
+  bool is_sat = false, is_stuck = false, is_split_stuck = false, split_first = n_free <= 8 && !t->is_other_exact;
+  double budget = n_free <= 6 && split_first ? 8 : 2;
   if (!t->other) return split_inputs(run, t, 0, &is_split_stuck);
   if (!is_split_affordable(run, n_free, t->box_s)) return t->other(t->arg, run, 0, &is_sat, &is_stuck);
   for (int turn = 0; !ep_ctx_should_stop(run->ctx); turn++) {
@@ -52,6 +52,7 @@ ep_status ep_turns_run(ep_run *run, const ep_turns *t) {
     else if (!do_split && !is_stuck)
       EP_TRY(t->other(t->arg, run, budget, &is_sat, &is_stuck));
     if (is_sat || run->result.has_witness || !ep_run_n_open(run)) return EP_OK;
+    if (is_stuck && t->is_other_exact) return EP_OK;
     if (is_split_stuck && (is_stuck || (!n_free && turn > 0))) return EP_OK;
     if (turn % 2) budget *= 3;
   }

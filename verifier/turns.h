@@ -14,6 +14,8 @@ typedef struct ep_turns {
   const ep_box_decider *decider; /* of the input split's boxes, NULL = its own */
   ep_turn *other;                /* NULL = inputs are split to the end */
   void *arg;                     /* of `other` */
+  /* `other` goes first; where it is stuck nothing can help (a tie that no replay can show). */
+  bool is_other_exact;
 } ep_turns;
 
 ep_status ep_turns_run(ep_run *run, const ep_turns *turns);
