@@ -57,11 +57,11 @@ static uint32_t defined_by(const reduction *r, uint32_t i, const bool *is_kept) 
 }
 
 /* Fills row_of, is_used, map and old; false when reducing does not pay or errors cannot be charged. */
-static bool choose(reduction *r, bool *is_kept) {
+static bool choose(reduction *r, const bool *stays, bool *is_kept) {
   const ep_prob *p = r->p;
   uint32_t n_gone = 0;
   for (uint32_t v = 0; v < p->n_var; v++) {
-    is_kept[v] = false;
+    is_kept[v] = stays && stays[v];
     r->row_of[v] = EP_NO_VAR;
   }
   keep_read(p, is_kept);
@@ -252,7 +252,7 @@ static ep_status reduce(reduction *r, ep_scratch *s) {
   return add_rows(r);
 }
 
-ep_status ep_prob_reduce(const ep_prob *p, int bits, ep_scratch *s, uint32_t *map, ep_prob **out) {
+ep_status ep_prob_reduce(const ep_prob *p, const bool *stays, int bits, ep_scratch *s, uint32_t *map, ep_prob **out) {
   ep_scratch_mark m = ep_scratch_save(s);
   reduction r = {.p = p, .bits = bits, .map = map};
   ep_status st = EP_E_NOMEM;
@@ -263,7 +263,7 @@ ep_status ep_prob_reduce(const ep_prob *p, int bits, ep_scratch *s, uint32_t *ma
   r.is_used = EP_SCRATCH(s, bool, p->n_row + 1u);
   bool *is_kept = EP_SCRATCH(s, bool, p->n_var + 1u);
   if (!r.old || !r.row_of || !r.is_used || !is_kept) goto done;
-  st = choose(&r, is_kept) ? reduce(&r, s) : EP_OK;
+  st = choose(&r, stays, is_kept) ? reduce(&r, s) : EP_OK;
   if (st != EP_OK)
     ep_prob_destroy(r.out);
   else

@@ -229,7 +229,7 @@ static ep_status settle(cells *c, double *x, bool *is_sat) {
   EP_TRY(encode(c));
   uint32_t *map = EP_SCRATCH(c->s, uint32_t, c->goals.net->prob->n_var + 1u);
   if (!map) return EP_E_NOMEM;
-  EP_TRY(ep_prob_reduce(c->goals.net->prob, EP_EXACT_BITS, c->s, map, &small));
+  EP_TRY(ep_prob_reduce(c->goals.net->prob, NULL, EP_EXACT_BITS, c->s, map, &small));
   c->net = c->goals.net;
   if (ep_backend_find(ctx, "z3", &exact) != EP_OK) ep_ctx_clear_error(ctx);
   if (ep_backend_find(ctx, "glpk", &lp) == EP_OK) {

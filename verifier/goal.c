@@ -66,7 +66,7 @@ ep_status ep_goals_reduce(ep_goals *goals, int bits, ep_scratch *s) {
   ep_prob *small;
   uint32_t *map = EP_ARENA(&goals->net->prob->arena, uint32_t, goals->net->prob->n_var + 1u);
   if (!map) return EP_E_NOMEM;
-  EP_TRY(ep_prob_reduce(goals->net->prob, bits, s, map, &small));
+  EP_TRY(ep_prob_reduce(goals->net->prob, NULL, bits, s, map, &small));
   if (!small) return EP_OK;
   assert(!goals->map);
   goals->prob = small;

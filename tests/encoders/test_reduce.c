@@ -65,7 +65,7 @@ static void open_net(fixture *f, uint64_t seed, double scale, double radius, int
     add_goal(f);
   }
   f->map = malloc((f->net->prob->n_var + 1) * sizeof(uint32_t));
-  assert_int_equal(ep_prob_reduce(f->net->prob, bits, &f->s, f->map, &f->small), EP_OK);
+  assert_int_equal(ep_prob_reduce(f->net->prob, NULL, bits, &f->s, f->map, &f->small), EP_OK);
 }
 
 static void close_net(fixture *f) {
@@ -178,16 +178,16 @@ static void nothing_to_replace(void **state) {
   ep_ctx *ctx = ep_ctx_create();
   ep_scratch s;
   ep_prob *p, *small;
-  uint32_t a, b, map[4];
+  uint32_t a, b, c, map[4];
   ep_scratch_init(&s, ctx);
   assert_int_equal(ep_prob_create(ctx, &p), EP_OK);
   p->input_value = 0;
   assert_int_equal(ep_prob_var(p, -1, 1, 0, 0, &a), EP_OK);
-  assert_int_equal(ep_prob_reduce(p, 16, &s, map, &small), EP_OK);
+  assert_int_equal(ep_prob_reduce(p, NULL, 16, &s, map, &small), EP_OK);
   assert_null(small);
   /* A variable without bounds stays, and nothing can be charged over it. */
   assert_int_equal(ep_prob_var(p, -INFINITY, INFINITY, 1, 0, &b), EP_OK);
-  assert_int_equal(ep_prob_reduce(p, 16, &s, map, &small), EP_OK);
+  assert_int_equal(ep_prob_reduce(p, NULL, 16, &s, map, &small), EP_OK);
   assert_null(small);
   /* Defined by a row it goes, its bounds with it. */
   ep_prob_row r = {.n = 2, .var = (const uint32_t[]){a, b}, .coef = (const double[]){3, -1}, .lo = 1, .hi = 1};
@@ -195,13 +195,24 @@ static void nothing_to_replace(void **state) {
   assert_int_equal(ep_prob_open_goal(p), EP_OK);
   ep_prob_row goal = {.n = 1, .var = &b, .coef = (const double[]){2}, .lo = -4, .hi = INFINITY, .is_lo_strict = true};
   assert_int_equal(ep_prob_add(p, EP_PLACE_GOAL, &goal), EP_OK);
-  assert_int_equal(ep_prob_reduce(p, 0, &s, map, &small), EP_OK);
+  assert_int_equal(ep_prob_reduce(p, NULL, 0, &s, map, &small), EP_OK);
   assert_non_null(small);
   assert_true(small->n_var == 1 && map[a] == 0 && map[b] == EP_NO_VAR && small->n_row == 0);
   /* b = 3 a - 1, so 2 b > -4 says 6 a > -2. */
   const ep_prob_row *w = &small->goal_row[0];
   assert_true(w->n == 1 && w->coef[0] == 6 && w->is_lo_strict && w->hi == INFINITY);
   assert_true(w->lo <= -2 && w->lo > -2.0000001);
+  ep_prob_destroy(small);
+  bool stays[2] = {false, true};
+  ep_prob_reduce(p, stays, 0, &s, map, &small);
+  assert_null(small); /* it has no bounds to charge errors over */
+  p->lo[b] = -4, p->hi[b] = 2;
+  assert_int_equal(ep_prob_var(p, 0, 1, 1, 1, &c), EP_OK);
+  ep_prob_row copy = {.n = 2, .var = (const uint32_t[]){b, c}, .coef = (const double[]){1, -1}};
+  assert_int_equal(ep_prob_add(p, EP_PLACE_ALWAYS, &copy), EP_OK);
+  bool stay[3] = {false, true, false};
+  assert_int_equal(ep_prob_reduce(p, stay, 0, &s, map, &small), EP_OK);
+  assert_true(small->n_var == 2 && map[b] == 1 && map[c] == EP_NO_VAR && small->n_row == 1);
   ep_prob_destroy(small);
   ep_prob_destroy(p);
   ep_scratch_clear(&s);
@@ -241,7 +252,7 @@ static void rounding_is_charged(void **state) {
     assert_int_equal(ep_prob_open_goal(p), EP_OK);
     ep_prob_row goal = {.n = N, .var = var, .coef = w, .lo = -INFINITY, .hi = at};
     assert_int_equal(ep_prob_add(p, EP_PLACE_GOAL, &goal), EP_OK);
-    assert_int_equal(ep_prob_reduce(p, 0, &s, map, &small), EP_OK);
+    assert_int_equal(ep_prob_reduce(p, NULL, 0, &s, map, &small), EP_OK);
     assert_true(small && small->goal_row[0].n == 1);
     assert_true(small->goal_row[0].coef[0] <= small->goal_row[0].hi);
     n_larger += small->goal_row[0].coef[0] > at;
