@@ -8,6 +8,8 @@
 #include "verifier/milp.h"
 
 enum { SAMPLES = 2048, BATCH = 64, MAX_CASES = 64 };
+/* Of a network whose own encoding the exact solver gets: on larger ones it may not even notice that time is up. */
+enum { MOST_EXACT_VARS = 128 };
 static const double CELL_S = 0.5; /* of the exact solver, per cell */
 
 typedef enum cell_state { OPEN, VISITED, EMPTY } cell_state;
@@ -240,7 +242,8 @@ static ep_status settle(cells *c, double *x, bool *is_sat) {
   ep_ctx_clear_error(ctx);
   st = EP_OK;
   if (exact && small && !*is_sat) EP_GOTO(by_solver(c, exact, small, map, x, is_sat));
-  if (exact && !*is_sat) st = by_solver(c, exact, c->net->prob, NULL, x, is_sat);
+  if (exact && !*is_sat && c->net->prob->n_var <= MOST_EXACT_VARS)
+    st = by_solver(c, exact, c->net->prob, NULL, x, is_sat);
 done:
   ep_milp_destroy(m);
   ep_prob_destroy(small);

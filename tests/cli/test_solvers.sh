@@ -18,6 +18,16 @@ for engine in smt milp; do
   expect_rc 10 "$engine: a tie that fails; replay needs no rounding to show it"; expect_first sat "$engine: touch"
 done
 
+# A box that is a single point, on the tie: decided by exact arithmetic, or left open, but at once.
+property point.vnnlib 1 1 '> Y_0 2'
+property on.vnnlib 1 1 '>= Y_0 2'
+for engine in auto smt milp; do
+  run verify abs.onnx point.vnnlib --engine $engine --timeout 600; expect_rc 20 "$engine: a point"
+  expect_out '^reason: proved'
+  run verify abs.onnx on.vnnlib --engine $engine --timeout 600
+  expect_rc 0 "$engine: a point that replay cannot show"; expect_first unknown "$engine: on"
+done
+
 sed 's/op_type: "Relu"/op_type: "Sigmoid"/' >sigmoid.txt <<'END'
 ir_version: 7
 opset_import { version: 13 }
