@@ -32,8 +32,8 @@ typedef struct ep_assume {
   ep_lit *failed;
 } ep_assume;
 
-/* What checks may take before they answer UNKNOWN. `steps` are the solver's own units (Z3 resources, simplex iterations,
- * decisions), so that where it gives up does not depend on the clock. */
+/* What checks may take before they answer UNKNOWN. `steps` are the solver's own units (Z3 resources, simplex
+ * iterations, decisions), so that where it gives up does not depend on the clock. */
 typedef struct ep_effort {
   double until_s; /* monotonic; 0 = no limit */
   double cpu_s;   /* of the calling thread, per check; 0 = no limit. Only Z3 heeds it: its own count hardly moves while

@@ -215,7 +215,8 @@ static ep_status add_rows(reduction *r) {
     if (!r->is_used[i]) EP_TRY(add_row(r, EP_PLACE_ALWAYS, &p->row[i]));
   for (uint32_t d = 0; d < p->n_disj; d++) {
     const ep_prob_disj *q = &p->disj[d];
-    uint32_t arg = q->arg == EP_NO_VAR ? EP_NO_VAR : r->map[q->arg], out = q->out == EP_NO_VAR ? EP_NO_VAR : r->map[q->out];
+    uint32_t arg = q->arg == EP_NO_VAR ? EP_NO_VAR : r->map[q->arg],
+             out = q->out == EP_NO_VAR ? EP_NO_VAR : r->map[q->out];
     EP_TRY(ep_prob_open_disj(r->out, arg, out, q->value, q->element));
     for (uint32_t c = q->first; c < q->first + q->n; c++) {
       EP_TRY(ep_prob_open_choice(r->out));

@@ -13,9 +13,10 @@
 #include "encoders/prob.h"
 #include "kernels/scratch.h"
 
-/* Reduces p, which has no Boolean part; variables with stays[v] are not replaced (NULL = none asked for). Coefficients and ends of rows keep `bits` bits (2..52) below the row's largest,
- * 0 = all of a double. map[p->n_var] receives the new numbers, EP_NO_VAR for variables replaced; inputs always keep
- * one. *out = NULL when it would not be smaller, or no bounds are known to charge errors over. @sound outward */
+/* Reduces p, which has no Boolean part; variables with stays[v] are not replaced (NULL = none asked for). Coefficients
+ * and ends of rows keep `bits` bits (2..52) below the row's largest, 0 = all of a double. map[p->n_var] receives the
+ * new numbers, EP_NO_VAR for variables replaced; inputs always keep one. *out = NULL when it would not be smaller, or
+ * no bounds are known to charge errors over. @sound outward */
 ep_status ep_prob_reduce(const ep_prob *p, const bool *stays, int bits, ep_scratch *s, uint32_t *map, ep_prob **out);
 
 #endif

@@ -58,7 +58,8 @@ bool ep_box_neurons_applies(const ep_box_decider *d, const ep_plan *p, const ep_
     if (nd->low.cls == EP_AFFINE) continue;
     if (!p->is_relu[k] && (d->needs_relu || nd->low.cls != EP_UNIVAR)) return false;
     const double *lo = b->lo[nd->in[0]], *hi = b->hi[nd->in[0]];
-    for (uint32_t i = 0; i < p->g->val[nd->out].n; i++) n += p->is_relu[k] ? lo[i] < 0 && hi[i] > 0 : !ep_lines_is_linear(&nd->low.is.univar, lo[i], hi[i]);
+    for (uint32_t i = 0; i < p->g->val[nd->out].n; i++)
+      n += p->is_relu[k] ? lo[i] < 0 && hi[i] > 0 : !ep_lines_is_linear(&nd->low.is.univar, lo[i], hi[i]);
     if (n > max_unstable) return false;
   }
   return n > 0 || !d->needs_relu;

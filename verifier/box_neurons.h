@@ -10,9 +10,9 @@
  * numbers of domains and boxes, so that a search does not depend on clocks or threads. */
 typedef struct ep_box_neurons {
   uint32_t max_unstable, most_unstable; /* the latter: the limit's own limit */
-  uint64_t n_seen;                   /* boxes */
-  uint64_t n_try, n_closed, domains; /* of tries since the last change */
-  uint64_t n_probe, boxes;           /* probes that ended, and the boxes they took */
+  uint64_t n_seen;                      /* boxes */
+  uint64_t n_try, n_closed, domains;    /* of tries since the last change */
+  uint64_t n_probe, boxes;              /* probes that ended, and the boxes they took */
   struct ep_box_probe {
     uint64_t boxes, open; /* bounded so far; still open, 0 = place free */
   } probe[64];
@@ -44,8 +44,9 @@ typedef ep_status ep_box_decide(void *arg, ep_run *run, uint32_t box, const ep_p
 typedef struct ep_box_decider {
   ep_box_decide *decide;
   void *arg;
-  uint32_t most_unstable; /* neurons that a box may have; the limit in force only falls below it where tries do not pay */
-  bool needs_relu;        /* ReLU networks only, and at least one unstable neuron */
+  uint32_t
+      most_unstable; /* neurons that a box may have; the limit in force only falls below it where tries do not pay */
+  bool needs_relu;   /* ReLU networks only, and at least one unstable neuron */
 } ep_box_decider;
 
 /* By phases of neurons: branch and bound, a few domains at most. */

@@ -160,9 +160,8 @@ static ep_status search(job *j) {
   ep_dlv_result r = {0};
   ep_verdict v;
   double t0 = ep_time_s(), seconds, safe, unsafe;
-  ep_dlv_opt opt = {.n_feature = (uint32_t)cfg->features,
-                    .count = (uint32_t)cfg->manipulations,
-                    .n_layer = (uint32_t)cfg->layers};
+  ep_dlv_opt opt = {
+      .n_feature = (uint32_t)cfg->features, .count = (uint32_t)cfg->manipulations, .n_layer = (uint32_t)cfg->layers};
   ep_status st;
   EP_GOTO(region(j, cfg->epsilon, &q));
   EP_GOTO(ep_run_init(&run, j->cli->ctx, j->g, q, cfg, j->pool));

@@ -28,7 +28,8 @@ ep_status ep_dlv_score_gradient(const ep_graph *g, const ep_query *q, const doub
   for (uint32_t p = 0; p < b->n_poly && st == EP_OK; p++) {
     ep_polytope only = b->poly[p];
     ep_input_box one = {.n_poly = 1, .poly = &only};
-    double d = ep_query_distance(&(ep_query){.n_x = q->n_x, .n_y = q->n_y, .n_box = 1, .box = &one}, 0, t.v[g->output], x);
+    double d =
+        ep_query_distance(&(ep_query){.n_x = q->n_x, .n_y = q->n_y, .n_box = 1, .box = &one}, 0, t.v[g->output], x);
     if (d < least && only.n_row) least = d, nearest = only.row;
   }
   for (uint32_t i = 0; i < q->n_y && st == EP_OK; i++) gy[i] = 0;

@@ -57,7 +57,8 @@ ep_status ep_dlv_score_gradient(const ep_graph *g, const ep_query *q, const doub
 ep_status ep_dlv_visit(ep_run *run, const double *x, ep_scratch *s, ep_dlv_layer *l, bool *is_sat);
 uint64_t ep_dlv_power(uint64_t base, uint32_t n);
 /* Searches box 0 of run's query: its non-degenerate dimensions (at most n_feature) are the features, `count` steps to
- * each side of the middle reach its ends. Without back ends, cells of deeper layers are only visited, never shown empty.
+ * each side of the middle reach its ends. Without back ends, cells of deeper layers are only visited, never shown
+ * empty.
  */
 ep_status ep_dlv_run(ep_run *run, const ep_dlv_opt *opt, ep_dlv_result *out);
 

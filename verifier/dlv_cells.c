@@ -22,8 +22,8 @@ typedef struct cells {
   uint8_t *state; /* [n] */
   double until_s;
   ep_scratch *s;
-  ep_goals goals; /* the network up to the layer; taken over by branch and bound ... */
-  const ep_network *net; /* ... which keeps it */
+  ep_goals goals;         /* the network up to the layer; taken over by branch and bound ... */
+  const ep_network *net;  /* ... which keeps it */
   uint32_t n_goal, *cell; /* [n_goal] cells that are goals of net->prob */
 } cells;
 
@@ -139,8 +139,7 @@ static ep_status encode(cells *c) {
   if (!is_wanted || !c->cell) return EP_E_NOMEM;
   for (uint32_t i = 0; i < n; i++) is_wanted[i] = false;
   for (uint32_t d = 0; d < c->l->n_dim; d++) is_wanted[c->l->dim[d]] = true;
-  ep_network_opt part = {
-      .n_node = run->g->val[c->l->value].producer + 1, .folds_pinned = true, .is_wanted = is_wanted};
+  ep_network_opt part = {.n_node = run->g->val[c->l->value].producer + 1, .folds_pinned = true, .is_wanted = is_wanted};
   EP_TRY(ep_network_create(run->ctx, run->g, &c->root->bounds, &part, c->s, &c->goals.net));
   c->goals.prob = c->goals.net->prob;
   for (uint64_t k = 0; k < c->n; k++)

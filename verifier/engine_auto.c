@@ -1,7 +1,8 @@
 /* Engine `auto`: escalates from cheap to dear: a quick attack, intervals, one CROWN pass, a fuller attack, optimised
- * bounds, then branch and bound. Binarised networks go to engine `sat` after intervals; what is left when nothing can be
- * split (ties over a single point) is put to the exact solver. Inputs are split when few of them are free and a box is cheap to bound (the CROWN pass
- * tells), neurons when the network is ReLU; with both possible each gets turns with growing budgets. */
+ * bounds, then branch and bound. Binarised networks go to engine `sat` after intervals; what is left when nothing can
+ * be split (ties over a single point) is put to the exact solver. Inputs are split when few of them are free and a box
+ * is cheap to bound (the CROWN pass tells), neurons when the network is ReLU; with both possible each gets turns with
+ * growing budgets. */
 #include "verifier/attack.h"
 #include "verifier/root.h"
 #include "verifier/smt.h"

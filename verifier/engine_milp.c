@@ -11,6 +11,4 @@ static ep_status turn(void *unused, ep_run *run, double budget_s, bool *is_sat, 
   return ep_milp_sweep(run, &opt, is_sat, is_stuck);
 }
 
-ep_status ep_engine_milp_run(ep_run *run) {
-  return ep_parts_search(run, "glpk", ep_parts_by_milp, turn);
-}
+ep_status ep_engine_milp_run(ep_run *run) { return ep_parts_search(run, "glpk", ep_parts_by_milp, turn); }

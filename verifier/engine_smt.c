@@ -5,6 +5,4 @@
 
 ep_status ep_engine_smt_run(ep_run *run);
 
-ep_status ep_engine_smt_run(ep_run *run) {
-  return ep_parts_search(run, "z3", ep_parts_by_exact, ep_smt_sweep);
-}
+ep_status ep_engine_smt_run(ep_run *run) { return ep_parts_search(run, "z3", ep_parts_by_exact, ep_smt_sweep); }

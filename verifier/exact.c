@@ -4,8 +4,8 @@ static const double margins[] = {0, 1e-2, 1e-4, 1e-6};
 
 /* Once, with the unsafe set shrunk by `margin`. */
 static ep_status ask(const ep_run *run, uint32_t box, const ep_goals *goals, const ep_prob *p, uint32_t g,
-                     const ep_backend *be, ep_solver *solver, double margin, double *x, ep_scratch *s, ep_answer_kind *answer,
-                     bool *is_found) {
+                     const ep_backend *be, ep_solver *solver, double margin, double *x, ep_scratch *s,
+                     ep_answer_kind *answer, bool *is_found) {
   EP_TRY(be->push(solver));
   ep_status st = be->goal(solver, g, margin);
   if (st == EP_OK) st = be->check(solver, NULL, answer);

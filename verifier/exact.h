@@ -9,8 +9,8 @@
 /* Precision of reductions for the exact solver: numbers that stay short through many eliminations. */
 enum { EP_EXACT_BITS = 16 };
 
-/* Goal g by `solver`, which was made for `p`, goals->prob or goals->net->prob, and is left as it was. An input found is in x[n_x]. The run
- * is not told. EP_GOAL_STUCK: `p` has a solution, which for a reduction means little. */
+/* Goal g by `solver`, which was made for `p`, goals->prob or goals->net->prob, and is left as it was. An input found is
+ * in x[n_x]. The run is not told. EP_GOAL_STUCK: `p` has a solution, which for a reduction means little. */
 ep_status ep_exact_decide(const ep_run *run, uint32_t box, const ep_goals *goals, const ep_prob *p, uint32_t g,
                           const ep_backend *be, ep_solver *solver, double *x, ep_scratch *s, ep_goal_outcome *out);
 

@@ -98,7 +98,7 @@ ep_status ep_flips_run(ep_run *run, uint32_t box, uint32_t n, const uint32_t *in
   ep_scratch_mark m = ep_scratch_save(s);
   search w = {.run = run, .box = box, .n = n, .input = input, .until_s = ep_time_s() + budget_s, .s = s};
   w.x = EP_SCRATCH(s, double, run->q->n_x + 1u);
-  w.batch = EP_SCRATCH(s, double, (size_t)BATCH *run->q->n_x + 1);
+  w.batch = EP_SCRATCH(s, double, (size_t)BATCH * run->q->n_x + 1);
   w.free_round = EP_SCRATCH(s, uint32_t, n + 1u);
   ep_rng_seed(&w.rng, (uint64_t)run->cfg->seed);
   ep_status st = w.x && w.batch && w.free_round ? EP_OK : EP_E_NOMEM;

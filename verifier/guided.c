@@ -95,8 +95,8 @@ static ep_status search(guided *q, ep_assume *assume, double *x, ep_guided_stats
     if (answer != EP_ANSWER_SAT) return EP_OK;
     stats->proposals++;
     for (uint32_t i = 0; i < q->n; i++)
-      q->proposal[i] = q->be->bool_value(q->proposer, q->sign[i] / 2) == !(q->sign[i] & 1) ? q->sign[i]
-                                                                                              : ep_lit_not(q->sign[i]);
+      q->proposal[i] =
+          q->be->bool_value(q->proposer, q->sign[i] / 2) == !(q->sign[i] & 1) ? q->sign[i] : ep_lit_not(q->sign[i]);
     EP_TRY(judge(q, &n_core, &answer));
     if (answer == EP_ANSWER_UNKNOWN) return EP_OK;
     if (answer == EP_ANSWER_SAT) {

@@ -13,10 +13,10 @@ typedef struct ep_guided_stats {
   double core; /* mean share of the layer's open signs in an exclusion */
 } ep_guided_stats;
 
-/* `b` as made by ep_binary_goal_create, goals included; `no_zero` from ep_binary_no_zero: proposals are first sought with
- * every pixel off its threshold, where they survive rounding. An input found is in x[n_x]; a proposal that leads to the unsafe
- * set but does not survive replay leaves the box open. EP_GOAL_OPEN as well when the network has no hidden layer of
- * Signs, or at until_s (0 = never). */
+/* `b` as made by ep_binary_goal_create, goals included; `no_zero` from ep_binary_no_zero: proposals are first sought
+ * with every pixel off its threshold, where they survive rounding. An input found is in x[n_x]; a proposal that leads
+ * to the unsafe set but does not survive replay leaves the box open. EP_GOAL_OPEN as well when the network has no
+ * hidden layer of Signs, or at until_s (0 = never). */
 ep_status ep_guided_decide(ep_run *run, uint32_t box, const ep_binary *b, ep_lit no_zero, const ep_backend *be,
                            double until_s, double *x, ep_guided_stats *stats, ep_goal_outcome *out);
 

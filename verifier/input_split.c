@@ -638,8 +638,7 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
 ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
   ep_scratch own; /* lives across pool runs, so not worker 0's scratch */
   ep_scratch_init(&own, run->ctx);
-  split sp = {
-      .run = run, .n_x = run->q->n_x, .decider = opt->decider ? opt->decider : &ep_box_neurons_decider};
+  split sp = {.run = run, .n_x = run->q->n_x, .decider = opt->decider ? opt->decider : &ep_box_neurons_decider};
   sp.neurons = ep_box_neurons_default(sp.decider->most_unstable);
   ep_plan *plan = NULL;
   ep_status st;

@@ -248,8 +248,8 @@ static void leave(ep_milp *m, uint32_t n) {
   }
 }
 
-/* Depth first; *out = SPLIT when given up. Level k of the path splits disjunction path_disj[k]; its choices still to come are the last left[k] of
- * order[k][..]. */
+/* Depth first; *out = SPLIT when given up. Level k of the path splits disjunction path_disj[k]; its choices still to
+ * come are the last left[k] of order[k][..]. */
 static ep_status search(ep_milp *m, uint32_t g, uint32_t *left, uint32_t stride, outcome *out) {
   const ep_prob *p = m->goals.prob;
   ep_case c = {.disj = m->path_disj, .choice = m->path_choice, .goal = g};

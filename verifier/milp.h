@@ -16,12 +16,12 @@ typedef struct ep_milp {
   ep_solver *lp_solver, *exact_solver;
   double *y, *x;
   ep_scratch *s;
-  bool is_part;       /* the root is a part of a query box, searched beside others */
+  bool is_part; /* the root is a part of a query box, searched beside others */
   /* Is the input in x what is looked for? NULL = a counterexample that replay accepts. */
   ep_status (*try_input)(void *arg, double *x, bool *is_found);
   void *arg;
-  uint64_t max_cases; /* of one search; 0 = no limit */
-  double until_s;     /* when to leave a search open (monotonic); 0 = never */
+  uint64_t max_cases;                                    /* of one search; 0 = no limit */
+  double until_s;                                        /* when to leave a search open (monotonic); 0 = never */
   uint32_t *path_disj, *path_choice, *choice_of, *order; /* the case under way, see milp.c */
   uint64_t cases, by_exact;
 } ep_milp;
@@ -40,7 +40,9 @@ void ep_milp_end_at(ep_milp *m, double until_s);
 /* The root relaxation of every goal: marks polytopes proved and raises the margins of single-row polytopes.
  * @sound outward */
 ep_status ep_milp_relax(ep_milp *m);
-/* Searches goal g and tells nobody; an input found is in x; stuck means undecidable by rounding, open means that max_cases or until_s was reached; EP_E_STOPPED when the run stops. by_exact counts the cases that rest on the exact solver. */
+/* Searches goal g and tells nobody; an input found is in x; stuck means undecidable by rounding, open means that
+ * max_cases or until_s was reached; EP_E_STOPPED when the run stops. by_exact counts the cases that rest on the exact
+ * solver. */
 ep_status ep_milp_decide(ep_milp *m, uint32_t g, ep_goal_outcome *out);
 /* Decides goal g: marks its polytope proved, accepts a witness (*is_sat), or leaves it open (*is_stuck: for good). */
 ep_status ep_milp_search(ep_milp *m, uint32_t g, bool *is_sat, bool *is_stuck);

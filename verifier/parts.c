@@ -97,7 +97,11 @@ ep_status ep_parts_search(ep_run *run, const char *solver, ep_box_decider (*deci
   EP_TRY(ep_attack_phase(run, (uint32_t)run->cfg->restarts * 4, (uint32_t)run->cfg->steps, 3, &is_sat));
   if (is_sat) return EP_OK;
   ep_turns turns = {.box_s = box_s, .decider = &by_solver, .other = whole, .is_other_exact = true};
+  uint32_t open = ep_run_n_open(run), by_solver_before = run->result.n_by_solver;
   ep_status st = ep_turns_run(run, &turns);
+  /* Which polytopes a part's exact refutation went into is not kept: all of these turns count. */
+  uint32_t proved = open - ep_run_n_open(run) + by_solver_before;
+  if (atomic_load(&parts.by_exact) && proved > run->result.n_by_solver) run->result.n_by_solver = proved;
   ep_log(run->ctx, 2, "parts: %llu tried, %llu refuted, %llu of them by the exact solver",
          (unsigned long long)parts.tried, (unsigned long long)parts.refuted, (unsigned long long)parts.by_exact);
   return st;

@@ -15,8 +15,8 @@ typedef struct sweep {
 static const double REDUCED_SHARE = 0.7;
 
 /* The goals that are open, by a solver for `p`, which is goals->prob or goals->net->prob. */
-static ep_status decide(sweep *w, ep_root *root, const ep_goals *goals, const ep_prob *p, double until_s,
-                        ep_phase *ph, bool *is_sat) {
+static ep_status decide(sweep *w, ep_root *root, const ep_goals *goals, const ep_prob *p, double until_s, ep_phase *ph,
+                        bool *is_sat) {
   ep_run *run = root->run;
   ep_scratch *s = ep_pool_scratch(run->pool);
   ep_scratch_mark m = ep_scratch_save(s);

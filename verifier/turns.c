@@ -24,8 +24,7 @@ static bool is_split_affordable(const ep_run *run, uint32_t n_free, double box_s
 static ep_status split_inputs(ep_run *run, const ep_turns *t, double budget_s, bool *is_stuck) {
   double t0 = ep_time_s();
   uint32_t open = ep_run_n_open(run);
-  ep_input_split_opt opt = {
-      .deadline_s = budget_s > 0 ? t0 + budget_s : 0, .keep_below = 0.9, .decider = t->decider};
+  ep_input_split_opt opt = {.deadline_s = budget_s > 0 ? t0 + budget_s : 0, .keep_below = 0.9, .decider = t->decider};
   ep_input_split_stats stats;
   atomic_store(&run->progress.phase, "input-split");
   ep_status st = ep_input_split_run(run, &opt, &stats);

@@ -266,7 +266,6 @@ static void rounding_is_charged(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(the_network_is_a_solution), cmocka_unit_test(little_is_lost),
-                                     cmocka_unit_test(nothing_to_replace),
-                                     cmocka_unit_test(rounding_is_charged)};
+                                     cmocka_unit_test(nothing_to_replace), cmocka_unit_test(rounding_is_charged)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
