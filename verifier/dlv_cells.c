@@ -202,20 +202,15 @@ static ep_status try_solution(void *arg, double *x, bool *is_found) {
   return EP_OK;
 }
 
-static ep_status by_programs(cells *c, ep_milp *m, uint64_t max_cases, bool *is_sat) {
-  program_try t = {.c = c};
-  m->is_part = true;
+static ep_status by_programs(cells *c, ep_milp *m, program_try *t, uint64_t max_cases, bool *is_sat) {
   m->max_cases = max_cases;
-  m->try_input = try_solution;
-  m->arg = &t;
-  ep_milp_end_at(m, c->until_s);
   for (uint32_t g = 0; g < c->n_goal && !is_over(c) && !*is_sat; g++) {
     ep_goal_outcome outcome;
-    t.cell = c->cell[g];
-    if (c->state[t.cell] != OPEN) continue;
+    t->cell = c->cell[g];
+    if (c->state[t->cell] != OPEN) continue;
     EP_TRY(ep_milp_decide(m, g, &outcome));
     if (outcome == EP_GOAL_REFUTED) set_empty(c, g);
-    *is_sat = t.is_sat;
+    *is_sat = t->is_sat;
   }
   return EP_OK;
 }
@@ -224,6 +219,7 @@ static ep_status by_programs(cells *c, ep_milp *m, uint64_t max_cases, bool *is_
 static ep_status settle(cells *c, double *x, bool *is_sat) {
   const ep_backend *lp, *exact = NULL;
   ep_ctx *ctx = c->run->ctx;
+  program_try t = {.c = c};
   ep_milp *m = NULL;
   ep_prob *small = NULL;
   ep_status st;
@@ -235,8 +231,12 @@ static ep_status settle(cells *c, double *x, bool *is_sat) {
   if (ep_backend_find(ctx, "z3", &exact) != EP_OK) ep_ctx_clear_error(ctx);
   if (ep_backend_find(ctx, "glpk", &lp) == EP_OK) {
     EP_GOTO(ep_milp_create_for(c->root, &c->goals, c->s, &m));
-    EP_GOTO(by_programs(c, m, 1, is_sat));
-    if (!*is_sat) EP_GOTO(by_programs(c, m, MAX_CASES, is_sat));
+    m->is_part = true;
+    m->try_input = try_solution;
+    m->arg = &t;
+    ep_milp_end_at(m, c->until_s);
+    EP_GOTO(by_programs(c, m, &t, 1, is_sat));
+    if (!*is_sat) EP_GOTO(by_programs(c, m, &t, MAX_CASES, is_sat));
   }
   ep_ctx_clear_error(ctx);
   st = EP_OK;

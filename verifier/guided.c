@@ -122,7 +122,7 @@ ep_status ep_guided_decide(ep_run *run, uint32_t box, const ep_binary *b, ep_lit
   *out = EP_GOAL_OPEN;
   *stats = (ep_guided_stats){0};
   if (!b->n_cut) return EP_OK;
-  const ep_binary_cut *cut = &b->cut[b->n_cut > 1 ? 0 : b->n_cut - 1];
+  const ep_binary_cut *cut = &b->cut[0];
   uint32_t n = b->g->val[cut->value].n;
   ep_status st = EP_E_NOMEM;
   bool *is_seen = EP_SCRATCH(s, bool, b->prob->n_bool + 1u);
