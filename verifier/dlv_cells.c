@@ -8,7 +8,8 @@
 #include "verifier/milp.h"
 
 enum { SAMPLES = 2048, BATCH = 64, MAX_CASES = 64 };
-/* Of a network whose own encoding the exact solver gets: on larger ones it may not even notice that time is up. */
+/* Of a network with unstable neurons whose own encoding the exact solver gets: on larger ones it may not even notice
+ * that time is up. */
 enum { MOST_EXACT_VARS = 128 };
 static const double CELL_S = 0.5; /* of the exact solver, per cell */
 
@@ -231,7 +232,7 @@ static ep_status settle(cells *c, double *x, bool *is_sat) {
   if (ep_backend_find(ctx, "z3", &exact) != EP_OK) ep_ctx_clear_error(ctx);
   if (ep_backend_find(ctx, "glpk", &lp) == EP_OK) {
     EP_GOTO(ep_milp_create_for(c->root, &c->goals, c->s, &m));
-    m->is_part = true;
+    m->is_part = m->skips_exact = true;
     m->try_input = try_solution;
     m->arg = &t;
     ep_milp_end_at(m, c->until_s);
@@ -241,7 +242,7 @@ static ep_status settle(cells *c, double *x, bool *is_sat) {
   ep_ctx_clear_error(ctx);
   st = EP_OK;
   if (exact && small && !*is_sat) EP_GOTO(by_solver(c, exact, small, map, x, is_sat));
-  if (exact && !*is_sat && c->net->prob->n_var <= MOST_EXACT_VARS)
+  if (exact && !*is_sat && (!c->net->prob->n_disj || c->net->prob->n_var <= MOST_EXACT_VARS))
     st = by_solver(c, exact, c->net->prob, NULL, x, is_sat);
 done:
   ep_milp_destroy(m);

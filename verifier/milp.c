@@ -172,6 +172,7 @@ static ep_status settle_exactly(ep_milp *m, const ep_case *c, outcome *out) {
   ep_run *run = m->root->run;
   bool is_sat = false;
   *out = STUCK;
+  if (m->skips_exact) return EP_OK;
   if (!m->exact && ep_backend_find(run->ctx, "z3", &m->exact) != EP_OK) {
     ep_ctx_clear_error(run->ctx);
     return EP_OK;

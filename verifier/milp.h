@@ -16,7 +16,8 @@ typedef struct ep_milp {
   ep_solver *lp_solver, *exact_solver;
   double *y, *x;
   ep_scratch *s;
-  bool is_part; /* the root is a part of a query box, searched beside others */
+  bool is_part;     /* the root is a part of a query box, searched beside others */
+  bool skips_exact; /* cases that rounding leaves open stay so */
   /* Is the input in x what is looked for? NULL = a counterexample that replay accepts. */
   ep_status (*try_input)(void *arg, double *x, bool *is_found);
   void *arg;
