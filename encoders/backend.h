@@ -32,9 +32,18 @@ typedef struct ep_assume {
   ep_lit *failed;
 } ep_assume;
 
+/* What checks may take before they answer UNKNOWN. `steps` are the solver's own units (Z3 resources, simplex
+ * iterations, decisions), so that where it gives up does not depend on the clock. */
+typedef struct ep_effort {
+  double until_s; /* monotonic; 0 = no limit */
+  double cpu_s;   /* of the calling thread, per check; 0 = no limit. Only Z3 heeds it: its own count hardly moves while
+                     its rationals grow */
+  uint64_t steps; /* per check; 0 = no limit */
+} ep_effort;
+
 /* Numbers behind a check, for logs. */
 typedef struct ep_solver_stats {
-  uint64_t checks, steps; /* steps: conflicts or simplex iterations */
+  uint64_t checks, steps; /* steps: decisions, simplex iterations, Z3 resources */
 } ep_solver_stats;
 
 typedef struct ep_backend {
@@ -57,6 +66,8 @@ typedef struct ep_backend {
   ep_status (*minimise)(ep_solver *s, uint32_t n, const uint32_t *var, const double *coef);
   /* LINEAR: intersects a variable's bounds. */
   ep_status (*bound)(ep_solver *s, uint32_t var, double lo, double hi);
+  /* Limits the checks to come; none at first. */
+  void (*limit)(ep_solver *s, const ep_effort *effort);
   /* FLOAT: UNSAT = infeasible, SAT = optimum found. `assume` may be NULL. */
   ep_status (*check)(ep_solver *s, ep_assume *assume, ep_answer_kind *out);
   /* After SAT. @sound estimate (a rational rounded to nearest) */
@@ -67,6 +78,10 @@ typedef struct ep_backend {
   /* FLOAT: multipliers of the problem's rows after a check: of row[] then choice_row[] then goal_row[]; from the
    * optimal dual, or from a ray when the answer was UNSAT. To be certified by ep_dual_bound. @sound estimate */
   ep_status (*duals)(ep_solver *s, double *y);
+  /* BOOL: one more clause, for good. */
+  ep_status (*add_clause)(ep_solver *s, uint32_t n, const ep_lit *lit);
+  /* BOOL: decides these literals' variables before all others. */
+  void (*decide_first)(ep_solver *s, uint32_t n, const ep_lit *lit);
   /* EXACT with named requirements, after UNSAT: which goals' rows and which chosen disjunctions the refutation used:
    * disj[0..*n_disj), room for p->n_disj. */
   ep_status (*core)(ep_solver *s, uint32_t *disj, uint32_t *n_disj);

@@ -39,6 +39,7 @@ struct ep_solver {
   bool is_dead; /* GLPK gave up: the environment is gone */
   bool is_infeasible;
   uint64_t checks, steps;
+  ep_effort effort;
   jmp_buf escape;
 };
 
@@ -256,7 +257,9 @@ static ep_status glpk_minimise(ep_solver *s, uint32_t n, const uint32_t *var, co
   return EP_OK;
 }
 
-/* Simplex in slices until it ends by itself, a stop, or far too many steps. */
+static void glpk_limit(ep_solver *s, const ep_effort *effort) { s->effort = *effort; }
+
+/* Simplex in slices until it ends by itself, a stop, the limit, or far too many steps. */
 static ep_status simplex(ep_solver *s, int method, int *ret) {
   glp_smcp parm;
   glp_init_smcp(&parm);
@@ -264,12 +267,15 @@ static ep_status simplex(ep_solver *s, int method, int *ret) {
   parm.meth = method;
   parm.it_lim = SLICE;
   parm.presolve = GLP_OFF;
+  uint64_t most = s->effort.steps && s->effort.steps < MAX_STEPS ? s->effort.steps : MAX_STEPS;
   for (uint64_t used = 0;; used += SLICE) {
     if (ep_ctx_should_stop(s->ctx)) return EP_E_STOPPED;
+    *ret = GLP_EITLIM;
+    if (s->effort.until_s > 0 && ep_time_s() > s->effort.until_s) return EP_OK;
     int before = glp_get_it_cnt(s->lp);
     *ret = glp_simplex(s->lp, &parm);
     s->steps += (uint64_t)(glp_get_it_cnt(s->lp) - before);
-    if (*ret != GLP_EITLIM || used >= MAX_STEPS) return EP_OK;
+    if (*ret != GLP_EITLIM || used >= most) return EP_OK;
   }
 }
 
@@ -340,6 +346,7 @@ const ep_backend ep_backend_glpk = {
     .choose = glpk_choose,
     .minimise = glpk_minimise,
     .bound = glpk_bound,
+    .limit = glpk_limit,
     .check = glpk_check,
     .value = glpk_value,
     .objective = glpk_objective,

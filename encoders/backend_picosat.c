@@ -24,6 +24,7 @@ struct ep_solver {
   PicoSAT *sat;
   block blocks; /* ring of PicoSAT's memory */
   uint64_t checks;
+  ep_effort effort;
   bool is_dead;
   jmp_buf escape;
 };
@@ -60,7 +61,12 @@ static void *retake(void *state, void *p, size_t old_bytes, size_t bytes) {
   return q;
 }
 
-static int is_interrupted(void *state) { return ep_ctx_should_stop(((ep_solver *)state)->ctx); }
+static bool is_out_of_time(const ep_solver *s) { return s->effort.until_s > 0 && ep_time_s() > s->effort.until_s; }
+
+static int is_interrupted(void *state) {
+  const ep_solver *s = state;
+  return ep_ctx_should_stop(s->ctx) || is_out_of_time(s);
+}
 
 /* Every function that enters PicoSAT begins with this. */
 #define GUARD(s)                                                                                                       \
@@ -116,14 +122,17 @@ static ep_status picosat_create(ep_ctx *ctx, const ep_prob *p, ep_solver **out) 
   return st;
 }
 
+static void picosat_limit(ep_solver *s, const ep_effort *effort) { s->effort = *effort; }
+
 static ep_status picosat_check(ep_solver *s, ep_assume *assume, ep_answer_kind *out) {
   *out = EP_ANSWER_UNKNOWN;
   if (ep_ctx_should_stop(s->ctx)) return EP_E_STOPPED;
   GUARD(s);
   s->checks++;
   for (uint32_t i = 0; assume && i < assume->n; i++) picosat_assume(s->sat, ep_cnf_literal(assume->lit[i]));
-  int r = picosat_sat(s->sat, -1);
-  if (r == PICOSAT_UNKNOWN) return EP_E_STOPPED;
+  bool is_limited = s->effort.steps > 0 && s->effort.steps < INT32_MAX;
+  int r = picosat_sat(s->sat, is_limited ? (int)s->effort.steps : -1);
+  if (r == PICOSAT_UNKNOWN) return ep_ctx_should_stop(s->ctx) ? EP_E_STOPPED : EP_OK;
   *out = r == PICOSAT_SATISFIABLE ? EP_ANSWER_SAT : EP_ANSWER_UNSAT;
   if (r == PICOSAT_UNSATISFIABLE && assume && assume->failed) {
     assume->n_failed = 0;
@@ -132,6 +141,17 @@ static ep_status picosat_check(ep_solver *s, ep_assume *assume, ep_answer_kind *
         assume->failed[assume->n_failed++] = assume->lit[i];
   }
   return EP_OK;
+}
+
+static ep_status picosat_add_clause(ep_solver *s, uint32_t n, const ep_lit *lit) {
+  GUARD(s);
+  for (uint32_t i = 0; i < n; i++) picosat_add(s->sat, ep_cnf_literal(lit[i]));
+  picosat_add(s->sat, 0);
+  return EP_OK;
+}
+
+static void picosat_decide_first(ep_solver *s, uint32_t n, const ep_lit *lit) {
+  for (uint32_t i = 0; i < n && !s->is_dead; i++) picosat_set_more_important_lit(s->sat, ep_cnf_literal(lit[i]));
 }
 
 static bool picosat_bool_value(ep_solver *s, uint32_t b) {
@@ -149,7 +169,10 @@ const ep_backend ep_backend_picosat = {
     .create = picosat_create,
     .create_proving = picosat_create_proving,
     .destroy = picosat_destroy,
+    .limit = picosat_limit,
     .check = picosat_check,
     .bool_value = picosat_bool_value,
+    .add_clause = picosat_add_clause,
+    .decide_first = picosat_decide_first,
     .stats = picosat_numbers,
 };

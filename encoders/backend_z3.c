@@ -25,6 +25,10 @@ struct ep_solver {
   uint32_t n_name, *level, n_level, cap_name, cap_level;
   Z3_model model;
   uint64_t checks;
+  ep_effort effort;
+  clockid_t cpu_clock; /* of the thread that checks */
+  double cpu_start;
+  bool was_cut; /* the last check was interrupted for the effort's sake */
   /* the watching thread */
   pthread_t watcher;
   pthread_mutex_t lock;
@@ -43,6 +47,16 @@ static bool is_over_limit(const ep_solver *s) {
   return s->memory_limit && Z3_get_estimated_alloc_size() > s->memory_limit;
 }
 
+static double cpu_of(clockid_t clock) {
+  struct timespec t;
+  return clock_gettime(clock, &t) == 0 ? (double)t.tv_sec + 1e-9 * (double)t.tv_nsec : 0;
+}
+
+static bool is_out_of_time(const ep_solver *s) {
+  return (s->effort.until_s > 0 && ep_time_s() > s->effort.until_s) ||
+         (s->effort.cpu_s > 0 && s->is_checking && cpu_of(s->cpu_clock) > s->cpu_start + s->effort.cpu_s);
+}
+
 static void *watch_main(void *arg) {
   ep_solver *s = arg;
   pthread_mutex_lock(&s->lock);
@@ -58,7 +72,8 @@ static void *watch_main(void *arg) {
     pthread_cond_timedwait(&s->wake, &s->lock, &t);
     if (!s->is_checking) continue;
     if (is_over_limit(s)) s->is_over_memory = true;
-    if (s->is_over_memory || ep_ctx_should_stop(s->ctx)) Z3_interrupt(s->z);
+    if (is_out_of_time(s)) s->was_cut = true;
+    if (s->is_over_memory || ep_ctx_should_stop(s->ctx) || s->was_cut) Z3_interrupt(s->z);
   }
   pthread_mutex_unlock(&s->lock);
   return NULL;
@@ -237,6 +252,8 @@ static void set_parameters(ep_solver *s) {
   Z3_params params = Z3_mk_params(s->z);
   Z3_params_inc_ref(s->z, params);
   Z3_params_set_bool(s->z, params, Z3_mk_string_symbol(s->z, "ctrl_c"), false);
+  uint64_t steps = s->effort.steps < UINT32_MAX ? s->effort.steps : 0;
+  Z3_params_set_uint(s->z, params, Z3_mk_string_symbol(s->z, "rlimit"), (unsigned)steps);
   Z3_solver_set_params(s->z, s->s, params);
   Z3_params_dec_ref(s->z, params);
 }
@@ -329,6 +346,11 @@ static ep_status z3_bound(ep_solver *s, uint32_t var, double lo, double hi) {
   return check_error(s, "bound");
 }
 
+static void z3_limit(ep_solver *s, const ep_effort *effort) {
+  s->effort = *effort; /* the watcher reads it during checks only */
+  set_parameters(s);
+}
+
 static void set_checking(ep_solver *s, bool is_checking) {
   pthread_mutex_lock(&s->lock);
   s->is_checking = is_checking;
@@ -354,11 +376,15 @@ static ep_status z3_check(ep_solver *s, ep_assume *assume, ep_answer_kind *out) 
   uint32_t n = s->n_name + (assume ? assume->n : 0);
   *out = EP_ANSWER_UNKNOWN;
   if (ep_ctx_should_stop(s->ctx)) return EP_E_STOPPED;
+  if (is_out_of_time(s)) return EP_OK;
   Z3_ast *a = ep_alloc(s->ctx, (n + 1u) * sizeof *a);
   if (!a) return EP_E_NOMEM;
   if (s->n_name) memcpy(a, s->name, s->n_name * sizeof *a);
   for (uint32_t i = 0; assume && i < assume->n; i++) a[s->n_name + i] = literal(s, assume->lit[i]);
   s->checks++;
+  s->was_cut = false;
+  if (pthread_getcpuclockid(pthread_self(), &s->cpu_clock) != 0) s->cpu_clock = CLOCK_MONOTONIC;
+  s->cpu_start = cpu_of(s->cpu_clock);
   set_checking(s, true);
   Z3_lbool r = n ? Z3_solver_check_assumptions(s->z, s->s, n, a) : Z3_solver_check(s->z, s->s);
   set_checking(s, false);
@@ -368,7 +394,7 @@ static ep_status z3_check(ep_solver *s, ep_assume *assume, ep_answer_kind *out) 
   if (s->is_over_memory) return EP_FAIL(s->ctx, EP_E_LIMIT, "z3: memory limit reached");
   if (r == Z3_L_UNDEF) {
     if (ep_ctx_should_stop(s->ctx)) return EP_E_STOPPED;
-    return check_error(s, "check");
+    return s->effort.steps || s->was_cut ? EP_OK : check_error(s, "check");
   }
   *out = r == Z3_L_TRUE ? EP_ANSWER_SAT : EP_ANSWER_UNSAT;
   if (r == Z3_L_TRUE) {
@@ -410,7 +436,16 @@ static ep_status z3_core(ep_solver *s, uint32_t *disj, uint32_t *n_disj) {
   return check_error(s, "core");
 }
 
-static void z3_stats(const ep_solver *s, ep_solver_stats *out) { *out = (ep_solver_stats){.checks = s->checks}; }
+static void z3_stats(const ep_solver *s, ep_solver_stats *out) {
+  *out = (ep_solver_stats){.checks = s->checks};
+  Z3_stats all = Z3_solver_get_statistics(s->z, s->s);
+  if (!all) return;
+  Z3_stats_inc_ref(s->z, all);
+  for (unsigned i = 0; i < Z3_stats_size(s->z, all); i++)
+    if (strcmp(Z3_stats_get_key(s->z, all, i), "rlimit count") == 0 && Z3_stats_is_uint(s->z, all, i))
+      out->steps = Z3_stats_get_uint_value(s->z, all, i);
+  Z3_stats_dec_ref(s->z, all);
+}
 
 extern const ep_backend ep_backend_z3;
 const ep_backend ep_backend_z3 = {
@@ -423,6 +458,7 @@ const ep_backend ep_backend_z3 = {
     .goal = z3_goal,
     .choose = z3_choose,
     .bound = z3_bound,
+    .limit = z3_limit,
     .check = z3_check,
     .value = z3_value,
     .bool_value = z3_bool_value,

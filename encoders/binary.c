@@ -186,7 +186,9 @@ static ep_status encode_sign(ep_binary *b, const ep_node *nd, work *k) {
   }
   const ep_node *affine = &b->g->node[b->affine[v]];
   if (b->input_of[affine->in[0]]) return sign_of_inputs(b, nd, affine, b->input_of[affine->in[0]], k);
-  return sign_of_bits(b, nd, affine, b->bits[affine->in[0]], k);
+  EP_TRY(sign_of_bits(b, nd, affine, b->bits[affine->in[0]], k));
+  b->cut[b->n_cut++] = (ep_binary_cut){nd->out, b->prob->n_clause, b->prob->n_card};
+  return EP_OK;
 }
 
 /* Copies pass bits or input elements on; anything else waits for the Sign behind it. */
@@ -225,7 +227,8 @@ static ep_status encode_graph(ep_binary *b, ep_scratch *s) {
   b->affine = EP_ARENA(&b->prob->arena, uint32_t, g->n_val);
   for (uint32_t i = 0; i < g->n_node; i++) n_sign += g->val[g->node[i].out].n;
   b->pixel = EP_ARENA(&b->prob->arena, ep_binary_pixel, n_sign + 1u);
-  if (!b->bits || !b->input_of || !b->affine || !b->pixel) return EP_E_NOMEM;
+  b->cut = EP_ARENA(&b->prob->arena, ep_binary_cut, g->n_node + 1u);
+  if (!b->cut || !b->bits || !b->input_of || !b->affine || !b->pixel) return EP_E_NOMEM;
   uint32_t *in = b->input_of[g->input] = EP_ARENA(&b->prob->arena, uint32_t, g->val[g->input].n + 1u);
   if (!in) return EP_E_NOMEM;
   for (uint32_t i = 0; i < g->val[g->input].n; i++) in[i] = i;

@@ -36,6 +36,13 @@ typedef struct ep_binary_pixel {
   ep_bit bit;
 } ep_binary_pixel;
 
+/* What the problem held when a layer of Signs was complete: constraints before it say how the layer depends on the
+ * input, those behind it what follows from the layer. */
+typedef struct ep_binary_cut {
+  uint32_t value; /* of the Signs */
+  uint32_t n_clause, n_card;
+} ep_binary_cut;
+
 typedef struct ep_binary {
   const ep_graph *g;
   ep_prob *prob;
@@ -45,6 +52,8 @@ typedef struct ep_binary {
   uint32_t **input_of;   /* [n_val] for copies of the input: which element */
   uint32_t n_pixel;
   ep_binary_pixel *pixel; /* those that are not constant over the box */
+  uint32_t n_cut;
+  ep_binary_cut *cut; /* of every layer of Signs over bits, from the input on */
 } ep_binary;
 
 /* Encodes the network over the box lo/hi[n_x]. EP_E_UNSUPPORTED with one line naming the node that does not fit.

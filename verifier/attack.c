@@ -166,3 +166,14 @@ ep_status ep_attack_polish(const ep_run *run, uint32_t box, uint32_t poly, uint3
   ep_scratch_restore(s, m);
   return st;
 }
+
+ep_status ep_attack_phase(ep_run *run, uint32_t restarts, uint32_t steps, double budget_s, bool *is_sat) {
+  double t0 = ep_time_s();
+  ep_attack_opt opt = {restarts, steps, t0 + budget_s, (uint64_t)run->cfg->seed + restarts};
+  ep_attack_stats stats = {0};
+  atomic_store(&run->progress.phase, "attack");
+  ep_status st = ep_attack_run(run, &opt, &stats, is_sat);
+  ep_phase ph = {.name = "attack", .seconds = ep_time_s() - t0, .domains = stats.samples, .worst_bound = NAN};
+  ep_run_phase(run, &ph);
+  return st;
+}

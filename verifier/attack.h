@@ -20,6 +20,9 @@ typedef struct ep_attack_stats {
 /* Attacks all open polytopes. The result does not depend on the number of threads (unless the deadline cuts in). */
 ep_status ep_attack_run(ep_run *run, const ep_attack_opt *opt, ep_attack_stats *stats, bool *is_sat);
 
+/* The same as a phase of a strategy, for at most budget_s seconds. */
+ep_status ep_attack_phase(ep_run *run, uint32_t restarts, uint32_t steps, double budget_s, bool *is_sat);
+
 /* A few steps from the points x[n x n_x] (float32, in the box) towards polytope `poly` of box `box`: each point becomes
  * the best one seen on its way, loss[n] its largest row value (<= 0: it looks like a counterexample). @sound estimate
  */

@@ -8,7 +8,9 @@ enum { MOST_UNSTABLE = 40, LEAST_UNSTABLE = 2, MAX_DOMAINS = 24, ITERATIONS = 8 
 enum { PROBE_EVERY = 8, WINDOW = 32, MIN_PROBES = 4, MAX_PROBE = 4096 };
 static const double BOXES_PER_DOMAIN = 8; /* what a domain costs beside a box, which is bounded with many others */
 
-ep_box_neurons ep_box_neurons_default(void) { return (ep_box_neurons){.max_unstable = MOST_UNSTABLE}; }
+ep_box_neurons ep_box_neurons_default(uint32_t most_unstable) {
+  return (ep_box_neurons){.max_unstable = most_unstable, .most_unstable = most_unstable};
+}
 
 bool ep_box_neurons_is_probe(ep_box_neurons *a) { return a->n_seen++ % PROBE_EVERY == 0; }
 
@@ -42,24 +44,25 @@ void ep_box_neurons_adapt(ep_box_neurons *a, uint64_t n_try, uint64_t n_closed, 
   uint32_t u = a->max_unstable;
   if (cost > saved)
     a->max_unstable = u * 3 / 4 > LEAST_UNSTABLE ? u * 3 / 4 : LEAST_UNSTABLE;
-  else if (cost < 0.5 * saved && u < MOST_UNSTABLE)
+  else if (cost < 0.5 * saved && u < a->most_unstable)
     a->max_unstable++;
   a->n_try = a->n_closed = a->domains = 0;
   a->n_probe /= 2; /* older probes fade */
   a->boxes /= 2;
 }
 
-bool ep_box_neurons_applies(const ep_plan *p, const ep_trace_itv *b, uint32_t max_unstable) {
+bool ep_box_neurons_applies(const ep_box_decider *d, const ep_plan *p, const ep_trace_itv *b, uint32_t max_unstable) {
   uint32_t n = 0;
   for (uint32_t k = 0; k < p->g->n_node; k++) {
     const ep_node *nd = &p->g->node[k];
     if (nd->low.cls == EP_AFFINE) continue;
-    if (!p->is_relu[k]) return false;
+    if (!p->is_relu[k] && (d->needs_relu || nd->low.cls != EP_UNIVAR)) return false;
     const double *lo = b->lo[nd->in[0]], *hi = b->hi[nd->in[0]];
-    for (uint32_t i = 0; i < p->g->val[nd->out].n; i++) n += lo[i] < 0 && hi[i] > 0;
+    for (uint32_t i = 0; i < p->g->val[nd->out].n; i++)
+      n += p->is_relu[k] ? lo[i] < 0 && hi[i] > 0 : !ep_lines_is_linear(&nd->low.is.univar, lo[i], hi[i]);
     if (n > max_unstable) return false;
   }
-  return n > 0;
+  return n > 0 || !d->needs_relu;
 }
 
 /* The search below the box, worst domain first; gives up at MAX_DOMAINS or at a case that no split is left for. */
@@ -88,9 +91,13 @@ static ep_status search(const ep_tree *t, ep_queue *q, ep_box_try *out, ep_scrat
   return EP_OK;
 }
 
-ep_status ep_box_neurons_try(ep_run *run, uint32_t box, const ep_plan *plan, const ep_spec *spec,
+const ep_box_decider ep_box_neurons_decider = {
+    .decide = ep_box_neurons_try, .most_unstable = MOST_UNSTABLE, .needs_relu = true};
+
+ep_status ep_box_neurons_try(void *arg, ep_run *run, uint32_t box, const ep_plan *plan, const ep_spec *spec,
                              const ep_trace_itv *bounds, const ep_relax_f64 *relax, uint32_t poly, ep_box_try *out,
                              ep_scratch *s) {
+  (void)arg;
   ep_scratch_mark m = ep_scratch_save(s);
   ep_queue q = {0};
   ep_tree t = {0};

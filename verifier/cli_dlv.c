@@ -74,18 +74,37 @@ static const char *word(ep_verdict v) {
   return v == EP_UNSAT ? "safe" : v == EP_SAT ? "counterexample" : v == EP_TIMEOUT ? "timeout" : "undecided";
 }
 
-/* Between a radius known to be safe and one with a counterexample; what neither is ends it. Steps are by the golden
+/* Does a ball of radius 2 * far hold more than one of radius far, or has --clip cut both to the same region? */
+static ep_status grows(const job *j, double far, bool *does) {
+  ep_query *small, *large = NULL;
+  EP_TRY(region(j, far, &small));
+  ep_status st = region(j, 2 * far, &large);
+  *does = false;
+  for (uint32_t i = 0; i < j->n_x && st == EP_OK; i++)
+    *does |= large->box[0].lo[i] < small->box[0].lo[i] || large->box[0].hi[i] > small->box[0].hi[i];
+  ep_query_destroy(small);
+  ep_query_destroy(large);
+  return st;
+}
+
+/* Between a radius known to be safe and one with a counterexample; what neither is ends it. *is_all: the safe one is as
+ * far as the features can go. Steps are by the golden
  * section: halves of round numbers often meet a bound exactly, which no bound in floating point can prove. */
-static ep_status safe_radius(const job *j, double *safe, double *unsafe) {
+static ep_status safe_radius(const job *j, double *safe, double *unsafe, bool *is_all) {
   double far = fabs(j->cli->cfg.epsilon), seconds;
   ep_verdict v;
   *safe = 0;
   *unsafe = INFINITY;
+  *is_all = false;
   for (int k = 0; k < 12 && !(*unsafe < INFINITY); k++, far *= 2) {
     EP_TRY(decide(j, far, "auto", &v, &seconds));
     if (v == EP_UNSAT) *safe = far;
     if (v == EP_SAT) *unsafe = far;
     if (v != EP_SAT && v != EP_UNSAT) return EP_OK;
+    bool does_grow = true;
+    if (v == EP_UNSAT) EP_TRY(grows(j, far, &does_grow));
+    *is_all = !does_grow;
+    if (*is_all) return EP_OK;
   }
   for (int k = 0; k < 22 && *unsafe < INFINITY; k++) {
     double mid = *safe + 0.381966 * (*unsafe - *safe);
@@ -141,7 +160,8 @@ static ep_status search(job *j) {
   ep_dlv_result r = {0};
   ep_verdict v;
   double t0 = ep_time_s(), seconds, safe, unsafe;
-  ep_dlv_opt opt = {(uint32_t)cfg->features, (uint32_t)cfg->manipulations, (uint32_t)cfg->layers};
+  ep_dlv_opt opt = {
+      .n_feature = (uint32_t)cfg->features, .count = (uint32_t)cfg->manipulations, .n_layer = (uint32_t)cfg->layers};
   ep_status st;
   EP_GOTO(region(j, cfg->epsilon, &q));
   EP_GOTO(ep_run_init(&run, j->cli->ctx, j->g, q, cfg, j->pool));
@@ -162,15 +182,24 @@ static ep_status search(job *j) {
     st = EP_FAIL(j->cli->ctx, EP_E_INTERNAL, "dlv's counterexample contradicts bab");
     goto done;
   }
-  EP_GOTO(safe_radius(j, &safe, &unsafe));
+  bool is_all;
+  EP_GOTO(safe_radius(j, &safe, &unsafe, &is_all));
   if (unsafe < INFINITY)
     printf("safe radius of these features: at least %.9g, below %.9g\n", safe, unsafe);
   else
-    printf("safe radius of these features: at least %.9g, no counterexample known\n", safe);
+    printf("safe radius of these features: at least %.9g, %s\n", safe,
+           is_all ? "the whole valid range" : "no counterexample known");
 done:
   ep_run_clear(&run);
   ep_query_destroy(q);
   return st;
+}
+
+static ep_status scores(const job *j, const ep_query *q, double *score) {
+  if (strcmp(j->cli->cfg.feature_by, "gradient") == 0)
+    return ep_dlv_score_gradient(j->g, q, j->x, ep_pool_scratch(j->pool), score);
+  ep_dlv_score_value(j->n_x, j->x, score);
+  return EP_OK;
 }
 
 static ep_status load(job *j) {
@@ -189,14 +218,17 @@ static ep_status load(job *j) {
   j->x = ep_calloc(cli->ctx, j->n_x + 1u, sizeof *j->x);
   bool *may_vary = ep_calloc(cli->ctx, j->n_x + 1u, sizeof *may_vary);
   ep_query *point = NULL;
-  ep_status st = j->x && may_vary ? region(j, 0, &point) : EP_E_NOMEM;
+  double *score = ep_calloc(cli->ctx, j->n_x + 1u, sizeof *score);
+  ep_status st = j->x && may_vary && score ? region(j, 0, &point) : EP_E_NOMEM;
   for (uint32_t i = 0; st == EP_OK && i < j->n_x; i++) {
     j->x[i] = 0.5 * point->box[0].lo_in[i] + 0.5 * point->box[0].hi_in[i];
     may_vary[i] = q->box[0].lo_in[i] < q->box[0].hi_in[i];
   }
-  if (st == EP_OK) j->n_dim = ep_dlv_features(j->n_x, j->x, may_vary, (uint32_t)cli->cfg.features, j->dim);
+  if (st == EP_OK) st = scores(j, q, score);
+  if (st == EP_OK) j->n_dim = ep_dlv_features(j->n_x, score, may_vary, (uint32_t)cli->cfg.features, j->dim);
   if (st == EP_OK && !j->n_dim) st = EP_FAIL(cli->ctx, EP_E_OPTION, "no dimension of the input may vary");
   ep_free(cli->ctx, may_vary);
+  ep_free(cli->ctx, score);
   ep_query_destroy(point);
   ep_query_destroy(q);
   return st;

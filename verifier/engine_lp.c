@@ -3,4 +3,7 @@
 
 ep_status ep_engine_lp_run(ep_run *run);
 
-ep_status ep_engine_lp_run(ep_run *run) { return ep_milp_sweep(run, "lp", false); }
+ep_status ep_engine_lp_run(ep_run *run) {
+  bool is_sat, is_stuck;
+  return ep_milp_sweep(run, &(ep_milp_sweep_opt){.name = "lp"}, &is_sat, &is_stuck);
+}

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "bounds/crown.h"
-#include "verifier/box_neurons.h"
 #include "verifier/split_record.h"
 
 enum { TASKS_PER_ROUND = 8, MAX_BATCH = 32 };
@@ -35,6 +34,7 @@ typedef struct split {
   ep_split_record *record; /* [n_box] for the certificate, NULL = none is wanted */
   ep_proof *proof;         /* the same: what the neurons of boxes decide */
   double worst;
+  const ep_box_decider *decider;
   ep_box_neurons neurons;
   uint64_t domains; /* of searches on neurons */
 } split;
@@ -276,7 +276,7 @@ static ep_status decide_box(batch *b, size_t d, const ep_trace_itv *t, const ep_
   ep_status st = EP_OK;
   for (uint32_t p = 0; p < spec->n_poly && one.is_closed && st == EP_OK; p++) {
     if (!e->is_open[p]) continue;
-    st = ep_box_neurons_try(sp->run, e->root, sp->plan, spec, t, relax, p, &one, s);
+    st = sp->decider->decide(sp->decider->arg, sp->run, e->root, sp->plan, spec, t, relax, p, &one, s);
     if (st == EP_OK && one.is_closed && !sp->proof) e->is_open[p] = false;
     if (!one.block) continue;
     const ep_bytes *tree = ep_proof_block_bytes(one.block);
@@ -298,7 +298,8 @@ static ep_status decide_neurons(batch *b, ep_scratch *s) {
     ep_relax_f64 relax;
     if (b->out[d] == CLOSED || b->e[d]->probe != EP_NO_PROBE) continue;
     EP_TRY(view_of(b, d, s, &t, &relax));
-    bool is_open = !ep_box_neurons_applies(sp->plan, &t, sp->neurons.max_unstable);
+    bool is_open = !ep_box_neurons_applies(sp->decider, sp->plan, &t, sp->neurons.max_unstable);
+    is_open |= sp->proof && sp->decider != &ep_box_neurons_decider; /* others record nothing */
     b->is_probe[d] = !is_open && b->may_probe[d];
     is_open |= b->is_probe[d];
     b->n_try += !is_open;
@@ -662,7 +663,8 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
 ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
   ep_scratch own; /* lives across pool runs, so not worker 0's scratch */
   ep_scratch_init(&own, run->ctx);
-  split sp = {.run = run, .n_x = run->q->n_x, .neurons = ep_box_neurons_default()};
+  split sp = {.run = run, .n_x = run->q->n_x, .decider = opt->decider ? opt->decider : &ep_box_neurons_decider};
+  sp.neurons = ep_box_neurons_default(sp.decider->most_unstable);
   ep_plan *plan = NULL;
   ep_status st;
   *stats = (ep_input_split_stats){.worst_margin = NAN};

@@ -7,12 +7,13 @@
 #ifndef EP_VERIFIER_INPUT_SPLIT_H
 #define EP_VERIFIER_INPUT_SPLIT_H
 
-#include "verifier/engine.h"
+#include "verifier/box_neurons.h"
 
 typedef struct ep_input_split_opt {
-  double deadline_s;  /* monotonic time to give up at; 0 = none but the run's own */
-  uint64_t max_boxes; /* 0 = no limit */
-  double keep_below;  /* at its deadline it goes on when less than this share of the volume is left; 0 = never */
+  double deadline_s;             /* monotonic time to give up at; 0 = none but the run's own */
+  uint64_t max_boxes;            /* 0 = no limit */
+  const ep_box_decider *decider; /* of boxes with few unstable neurons; NULL = ep_box_neurons_decider */
+  double keep_below; /* at its deadline it goes on when less than this share of the volume is left; 0 = never */
 } ep_input_split_opt;
 
 typedef struct ep_input_split_stats {

@@ -2,19 +2,34 @@
  * time limit, the triangle relaxation of every open polytope; `milp` goes on to branch. */
 #include <math.h>
 
+#include "verifier/boxes.h"
 #include "verifier/milp.h"
 
+typedef struct sweep {
+  const ep_milp_sweep_opt *opt;
+  double until_s; /* 0 = the run's own limit */
+  uint32_t n_stuck;
+} sweep;
+
 /* When the tightening of bounds has to end. */
-static double tightening_ends(const ep_run *run, uint32_t n_boxes) {
-  double now_s = ep_time_s(), deadline_s = ep_ctx_deadline(run->ctx);
-  double left_s = deadline_s > 0 ? fmax(0, deadline_s - now_s) : 60;
-  return now_s + run->cfg->obbt * left_s / n_boxes;
+static double tightening_ends(const sweep *w, const ep_run *run, uint32_t n_left) {
+  double now_s = ep_time_s(), end_s = w->until_s > 0 ? w->until_s : ep_ctx_deadline(run->ctx);
+  double left_s = end_s > 0 ? fmax(0, end_s - now_s) : 60;
+  return now_s + run->cfg->obbt * left_s / n_left;
 }
 
-static ep_status solve_box(ep_root *root, bool is_branching, uint32_t n_boxes, ep_phase *ph, bool *is_sat) {
+static ep_status encode(const sweep *w, ep_root *root, ep_phase *ph, ep_milp **m) {
+  if (*m) ph->domains += (*m)->cases;
+  ep_milp_destroy(*m);
+  *m = NULL;
+  EP_TRY(ep_milp_create(root, m));
+  ep_milp_end_at(*m, w->until_s);
+  return ep_milp_relax(*m);
+}
+
+/* Certified bounds, then linear programs. */
+static ep_status solve(sweep *w, ep_root *root, uint32_t n_left, ep_phase *ph, ep_milp **m, bool *is_sat) {
   ep_run *run = root->run;
-  ep_milp *m = NULL;
-  ep_status st;
   ep_ascent_opt opt = ep_ascent_default();
   ep_obbt_stats tight;
   opt.iterations = (uint32_t)run->cfg->iterations;
@@ -22,52 +37,41 @@ static ep_status solve_box(ep_root *root, bool is_branching, uint32_t n_boxes, e
   if (!ep_run_is_box_open(run, root->box)) return EP_OK;
   EP_TRY(ep_root_bound(root, EP_ROOT_ALPHA, &opt));
   if (!ep_run_is_box_open(run, root->box)) return EP_OK;
-  EP_GOTO(ep_milp_create(root, &m));
-  EP_GOTO(ep_milp_relax(m));
-  ph->domains += m->cases;
-  if (!ep_run_is_box_open(run, root->box)) goto done;
+  EP_TRY(encode(w, root, ph, m));
+  if (!ep_run_is_box_open(run, root->box)) return EP_OK;
   if (run->cfg->obbt > 0) {
-    EP_GOTO(ep_milp_tighten(root, tightening_ends(run, n_boxes), &tight));
+    EP_TRY(ep_milp_tighten(root, tightening_ends(w, run, n_left), &tight));
     ep_log(run->ctx, 2, "obbt: box %u: %u unstable neurons before, %u after %llu linear programs", root->box,
            tight.unstable_before, tight.unstable_after, (unsigned long long)tight.programs);
-    ep_milp_destroy(m);
-    m = NULL;
-    if (!ep_run_is_box_open(run, root->box)) goto done;
-    EP_GOTO(ep_milp_create(root, &m));
-    EP_GOTO(ep_milp_relax(m));
+    if (!ep_run_is_box_open(run, root->box)) return EP_OK;
+    EP_TRY(encode(w, root, ph, m));
   }
-  for (uint32_t g = 0; is_branching && g < m->goals.n && !*is_sat; g++)
-    if (!ep_run_is_proved(run, root->box, m->goals.poly[g])) EP_GOTO(ep_milp_search(m, g, is_sat));
-done:
-  if (m) ph->domains += m->cases;
-  ep_milp_destroy(m);
-  return st;
+  for (uint32_t g = 0; w->opt->is_branching && g < (*m)->goals.n && !*is_sat; g++) {
+    bool is_stuck = false;
+    if (!ep_run_is_proved(run, root->box, (*m)->goals.poly[g])) EP_TRY(ep_milp_search(*m, g, is_sat, &is_stuck));
+    w->n_stuck += is_stuck;
+  }
+  return EP_OK;
 }
 
-ep_status ep_milp_sweep(ep_run *run, const char *name, bool is_branching) {
-  double t0 = ep_time_s();
+static ep_status solve_box(void *arg, ep_run *run, uint32_t box, uint32_t n_left, ep_phase *ph, bool *is_sat) {
+  ep_root *root;
+  ep_milp *m = NULL;
+  EP_TRY(ep_root_create(run, box, &root));
+  ep_status st = solve(arg, root, n_left, ph, &m, is_sat);
+  ph->worst_bound = fmin(ph->worst_bound, ep_root_worst(root));
+  if (m) ph->domains += m->cases;
+  ep_milp_destroy(m);
+  ep_status closed = ep_root_close(root, NULL);
+  return st == EP_OK ? closed : st;
+}
+
+ep_status ep_milp_sweep(ep_run *run, const ep_milp_sweep_opt *opt, bool *is_sat, bool *is_stuck) {
   const ep_backend *be;
-  uint32_t open = ep_run_n_open(run), n_boxes = 0;
-  bool is_sat = false;
-  ep_status st = EP_OK;
+  sweep w = {.opt = opt, .until_s = opt->budget_s > 0 ? ep_time_s() + opt->budget_s : 0};
   EP_TRY(ep_network_check(run->ctx, run->g));
   EP_TRY(ep_backend_find(run->ctx, "glpk", &be));
-  ep_phase ph = {.name = name, .worst_bound = INFINITY};
-  atomic_store(&run->progress.phase, name);
-  for (uint32_t i = 0; i < run->q->n_box; i++) n_boxes += ep_run_is_box_open(run, i);
-  for (uint32_t i = 0; i < run->q->n_box && st == EP_OK && !is_sat; i++) {
-    if (!ep_run_is_box_open(run, i)) continue;
-    ep_root *root;
-    st = ep_root_create(run, i, &root);
-    if (st != EP_OK) break;
-    st = solve_box(root, is_branching, n_boxes--, &ph, &is_sat);
-    ph.worst_bound = fmin(ph.worst_bound, ep_root_worst(root));
-    ep_status closed = ep_root_close(root, NULL);
-    if (st == EP_OK) st = closed;
-  }
-  ph.seconds = ep_time_s() - t0;
-  ph.proved = open - ep_run_n_open(run);
-  if (!(fabs(ph.worst_bound) < INFINITY)) ph.worst_bound = NAN;
-  ep_run_phase(run, &ph);
-  return st;
+  EP_TRY(ep_boxes_sweep(run, opt->name, solve_box, &w, is_sat));
+  *is_stuck = w.n_stuck == ep_run_n_open(run);
+  return EP_OK;
 }

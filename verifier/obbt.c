@@ -62,45 +62,82 @@ static ep_status tighten_side(ep_root *r, const ep_backend *lp, ep_solver *solve
   return EP_OK;
 }
 
-/* All unstable neurons of pre-activation v, with the nodes before it encoded. */
-static ep_status tighten_layer(ep_root *r, const ep_backend *lp, ep_vid v, uint32_t n, const uint32_t *neuron,
-                               double until_s, uint64_t *programs) {
-  ep_ctx *ctx = r->run->ctx;
-  ep_scratch *s = ep_pool_scratch(r->run->pool);
-  ep_scratch_mark mark = ep_scratch_save(s);
-  ep_network *net = NULL;
-  ep_solver *solver = NULL;
-  ep_status st = EP_E_NOMEM;
-  ep_network_opt part = {.n_node = r->run->g->val[v].producer + 1, .folds_pinned = true};
-  target *t = EP_SCRATCH(s, target, n + 1u);
-  if (!t) goto done;
+/* Most promising first: those that are nearest to being stable. */
+static void order(const ep_root *r, ep_vid v, uint32_t n, const uint32_t *neuron, target *t) {
   for (uint32_t k = 0; k < n; k++) {
     double l = r->bounds.lo[v][neuron[k]], u = r->bounds.hi[v][neuron[k]];
     t[k] = (target){neuron[k], fmin(fabs(l), fabs(u)) / (u - l)};
   }
   qsort(t, n, sizeof *t, by_score);
-  EP_GOTO(ep_network_create(ctx, r->run->g, &r->bounds, &part, s, &net));
-  double *y = EP_SCRATCH(s, double, (size_t)net->prob->n_row + net->prob->n_choice_row + 1);
-  st = y ? EP_OK : EP_E_NOMEM;
+}
+
+/* The nodes before pre-activation v, of whose elements only the targets are wanted, and a reduction of that. */
+typedef struct encoding {
+  ep_network *net;
+  ep_prob *small; /* NULL: net->prob itself */
+  uint32_t *map;
+} encoding;
+
+static ep_status encode(const ep_root *r, ep_vid v, uint32_t n, const target *t, ep_scratch *s, encoding *e) {
+  const ep_graph *g = r->run->g;
+  const ep_node *last = &g->node[g->val[v].producer];
+  bool *is_wanted = EP_SCRATCH(s, bool, g->val[v].n + 1u);
+  if (!is_wanted) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < g->val[v].n; i++) is_wanted[i] = false;
+  for (uint32_t k = 0; k < n; k++) is_wanted[t[k].neuron] = true;
+  ep_network_opt part = {.n_node = g->val[v].producer + 1,
+                         .folds_pinned = true,
+                         .is_wanted = last->low.cls == EP_AFFINE ? is_wanted : NULL};
+  EP_TRY(ep_network_create(r->run->ctx, g, &r->bounds, &part, s, &e->net));
+  /* Over the box alone back-substitution is exact already. */
+  if (r->run->certificate || (!e->net->n_unstable && !e->net->n_pool)) return EP_OK;
+  bool *stays = EP_SCRATCH(s, bool, e->net->prob->n_var + 1u);
+  e->map = EP_SCRATCH(s, uint32_t, e->net->prob->n_var + 1u);
+  if (!stays || !e->map) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < e->net->prob->n_var; i++) stays[i] = false;
+  for (uint32_t k = 0; k < n; k++)
+    if (e->net->term[v][t[k].neuron] != EP_NO_VAR) stays[e->net->term[v][t[k].neuron]] = true;
+  return ep_prob_reduce(e->net->prob, stays, 0, s, e->map, &e->small);
+}
+
+/* All unstable neurons of pre-activation v. */
+static ep_status tighten_layer(ep_root *r, const ep_backend *lp, ep_vid v, uint32_t n, const uint32_t *neuron,
+                               double until_s, uint64_t *programs) {
+  ep_ctx *ctx = r->run->ctx;
+  ep_scratch *s = ep_pool_scratch(r->run->pool);
+  ep_scratch_mark mark = ep_scratch_save(s);
+  encoding e = {0};
+  ep_solver *solver = NULL;
+  ep_status st = EP_E_NOMEM;
+  target *t = EP_SCRATCH(s, target, n + 1u);
+  if (!t) goto done;
+  order(r, v, n, neuron, t);
+  EP_GOTO(encode(r, v, n, t, s, &e));
+  if (!e.net->n_unstable && !e.net->n_pool) goto done;
+  const ep_prob *p = e.small ? e.small : e.net->prob;
+  double *y = EP_SCRATCH(s, double, (size_t)p->n_row + p->n_choice_row + 1);
+  st = y ? lp->create(ctx, p, &solver) : EP_E_NOMEM;
   ep_proof *proof = r->plan->proof;
   ep_prices prices;
-  if (st == EP_OK && proof) st = ep_prices_init(&prices, r, net);
+  if (st == EP_OK && proof) st = ep_prices_init(&prices, r, e.net);
   if (st == EP_OK && proof) st = ep_proof_begin_lemmas(proof, v, prices.n_u, prices.u);
-  if (st == EP_OK) st = lp->create(ctx, net->prob, &solver);
+  if (st == EP_OK) lp->limit(solver, &(ep_effort){.until_s = until_s});
   for (uint32_t k = 0; k < n && st == EP_OK && ep_time_s() < until_s; k++) {
-    uint32_t var = net->term[v][t[k].neuron];
+    uint32_t var = e.net->term[v][t[k].neuron];
     if (var == EP_NO_VAR) continue;
+    if (e.small) var = e.map[var];
     /* First the side that is nearer to 0. */
     double first = fabs(r->bounds.lo[v][t[k].neuron]) < fabs(r->bounds.hi[v][t[k].neuron]) ? 1 : -1;
-    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, first, y, &prices));
-    EP_GOTO(tighten_side(r, lp, solver, net->prob, var, v, t[k].neuron, -first, y, &prices));
+    EP_GOTO(tighten_side(r, lp, solver, p, var, v, t[k].neuron, first, y, &prices));
+    EP_GOTO(tighten_side(r, lp, solver, p, var, v, t[k].neuron, -first, y, &prices));
     *programs += 2;
   }
   if (st == EP_OK && proof) st = ep_proof_commit(proof);
 done:
   if (r->plan->proof) ep_proof_abort(r->plan->proof);
   if (solver) lp->destroy(solver);
-  ep_network_destroy(net);
+  ep_prob_destroy(e.small);
+  ep_network_destroy(e.net);
   ep_scratch_restore(s, mark);
   return st;
 }

@@ -197,3 +197,20 @@ ep_status ep_query_check(const ep_query *q, const ep_graph *g) {
   EP_TRY(check_declared(q, &q->declared->x, "input", &g->val[g->input].shape, g->input_dtype));
   return check_declared(q, &q->declared->y, "output", &g->output_shape, g->output_dtype);
 }
+
+double ep_query_distance(const ep_query *q, uint32_t box, const double *y, const double *x) {
+  const ep_input_box *b = &q->box[box];
+  double best = INFINITY;
+  for (uint32_t p = 0; p < b->n_poly; p++) {
+    double worst = -INFINITY;
+    for (uint32_t r = 0; r < b->poly[p].n_row; r++) {
+      const ep_row *row = &b->poly[p].row[r];
+      double v = -row->rhs.lo;
+      for (uint32_t k = 0; k < row->n; k++)
+        v += row->coef[k] * (row->var[k] < q->n_y ? y[row->var[k]] : x[row->var[k] - q->n_y]);
+      worst = fmax(worst, v);
+    }
+    best = fmin(best, worst);
+  }
+  return best;
+}

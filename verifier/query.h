@@ -78,6 +78,10 @@ ep_status ep_query_builder_row_itv(ep_query_builder *b, uint32_t n, const uint32
                                    double coef_rel_err, ep_itv rhs, bool is_strict);
 ep_status ep_query_builder_finish(ep_query_builder *b, const char *name, ep_query **out);
 
+/* How far outputs y and input x are from the nearest polytope of box `box`: the smallest over its polytopes of their
+ * largest row value minus right-hand side; <= 0 = inside one. @sound estimate */
+double ep_query_distance(const ep_query *q, uint32_t box, const double *y, const double *x);
+
 /* Refuses (EP_E_SHAPE, one line) a query whose n_x or n_y, or declared shapes, differ from the network's, and one of
  * type float32 about a network whose input or output is not. */
 ep_status ep_query_check(const ep_query *q, const ep_graph *g);

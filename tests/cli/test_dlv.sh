@@ -21,6 +21,16 @@ read -r low high < <(sed -n 's/^safe radius.*at least \([0-9.e-]*\), below \([0-
 run robust "$net" --image near.csv --epsilon "$high"; expect_rc 10 'at the upper end of the safe radius'
 run robust "$net" --image near.csv --epsilon "$low"; expect_rc 20 'at the lower end of the safe radius'
 run robust "$net" --image near.csv --epsilon 2 --engine dlv; expect_rc 10 'engine dlv'
+# One feature: by its value the second input (0.2 lies as far from the mean as 0.1, ties go to the first), by gradient
+# the one that moves the margin most.
+run dlv "$net" --image near.csv --epsilon 0.01 --features 1 --layers 0 --feature-by value --timeout 3
+expect_out '^features: 0,'
+run dlv "$net" --image near.csv --epsilon 0.01 --features 1 --layers 0 --feature-by gradient --timeout 3
+expect_out '^features: [01],'
+run dlv "$net" --image near.csv --epsilon 1 --feature-by nosuch; expect_refusal 1 'feature-by'
+# Deeper layers tell what was settled; where the clip holds the whole range, the radius ends there.
+run dlv "$net" --image near.csv --epsilon 0.001 --clip 0.09,0.21 --features 2 --layers 2 --timeout 5
+expect_out '^layer 1 .*cells'; expect_out '^safe radius .*the whole valid range'
 run dlv "$net" --image near.csv; expect_refusal 1 'epsilon'
 run dlv "$net" --image near.csv --epsilon 1 --semantics float32; expect_refusal 1 'only knows --semantics real'
 run dlv "$net" --epsilon 1; expect_refusal 1 '--image'

@@ -11,11 +11,26 @@ case $err in *'this build has no glpk'*) echo 'SKIPPED: built without GLPK'; exi
 # Ties: the maximum of |x_0| + |x_1| is 2 exactly. Only exact arithmetic decides; the answer says on whose word.
 property tight.vnnlib -1 1 '> Y_0 2'
 property touch.vnnlib -1 1 '>= Y_0 2'
+property tenths.vnnlib -0.3 0.3 '>= Y_0 0.6'
 for engine in smt milp; do
   run verify abs.onnx tight.vnnlib --engine $engine --timeout 20
   expect_rc 20 "$engine: a tie that holds"; expect_out '^reason: proved by an exact solver'
   run verify abs.onnx touch.vnnlib --engine $engine --timeout 20
   expect_rc 10 "$engine: a tie that fails; replay needs no rounding to show it"; expect_first sat "$engine: touch"
+  run verify abs.onnx tenths.vnnlib --engine $engine --timeout 20
+  expect_rc 0 "$engine: a tie that fails, but which replay cannot show"; expect_first unknown "$engine: tenths"
+done
+
+# A box that is a single point, on the tie: decided by exact arithmetic, or left open, but at once.
+property point.vnnlib 1 1 '> Y_0 2'
+property on.vnnlib 1 1 '>= Y_0 2'
+property tenth.vnnlib 0.3 0.3 '>= Y_0 0.6'
+for engine in auto smt milp; do
+  run verify abs.onnx point.vnnlib --engine $engine --timeout 600; expect_rc 20 "$engine: a point"
+  expect_out '^reason: proved'
+  run verify abs.onnx on.vnnlib --engine $engine --timeout 600; expect_rc 10 "$engine: a point on the edge"
+  run verify abs.onnx tenth.vnnlib --engine $engine --timeout 600
+  expect_rc 0 "$engine: a point that replay cannot show"; expect_first unknown "$engine: tenth"
 done
 
 sed 's/op_type: "Relu"/op_type: "Sigmoid"/' >sigmoid.txt <<'END'

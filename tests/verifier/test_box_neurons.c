@@ -11,9 +11,9 @@ static const net_opt shape = {.n_x = 2, .n_y = 1, .n_layer = 2, .width = 10, .ac
 /* Tries the fixture's box; false as well when it does not apply. */
 static bool try_box(fixture *f, ep_box_try *out) {
   ep_scratch *s = ep_pool_scratch(f->pool);
-  if (!ep_box_neurons_applies(f->root->plan, &f->root->bounds, 40)) return false;
+  if (!ep_box_neurons_applies(&ep_box_neurons_decider, f->root->plan, &f->root->bounds, 40)) return false;
   assert_int_equal(
-      ep_box_neurons_try(&f->run, 0, f->root->plan, &f->root->spec, &f->root->bounds, &f->root->relax, 0, out, s),
+      ep_box_neurons_try(NULL, &f->run, 0, f->root->plan, &f->root->spec, &f->root->bounds, &f->root->relax, 0, out, s),
       EP_OK);
   assert_true(out->domains > 0);
   return out->is_closed;
@@ -53,18 +53,18 @@ static void the_limit_counts_unstable_neurons(void **state) {
   open_box(&f, &shape, 3, 0.8, 1e6, 1);
   uint32_t n = f.root->net.n_u;
   assert_true(n > 1);
-  assert_true(ep_box_neurons_applies(f.root->plan, &f.root->bounds, n));
-  assert_false(ep_box_neurons_applies(f.root->plan, &f.root->bounds, n - 1));
+  assert_true(ep_box_neurons_applies(&ep_box_neurons_decider, f.root->plan, &f.root->bounds, n));
+  assert_false(ep_box_neurons_applies(&ep_box_neurons_decider, f.root->plan, &f.root->bounds, n - 1));
   close_box(&f);
   net_opt smooth = {.n_x = 2, .n_y = 1, .n_layer = 2, .width = 4, .activation = "Tanh", .scale = 1};
   open_box(&f, &smooth, 3, 0.8, 1e6, 1);
-  assert_false(ep_box_neurons_applies(f.root->plan, &f.root->bounds, 1000));
+  assert_false(ep_box_neurons_applies(&ep_box_neurons_decider, f.root->plan, &f.root->bounds, 1000));
   close_box(&f);
 }
 
 /* Probes that take `boxes` boxes each, tries that close every box for `domains` domains. */
 static uint32_t limit_after(uint64_t boxes, uint64_t domains, int rounds) {
-  ep_box_neurons a = ep_box_neurons_default();
+  ep_box_neurons a = ep_box_neurons_default(40);
   for (int r = 0; r < rounds; r++) {
     for (int k = 0; k < 8; k++) {
       uint32_t probe = ep_box_neurons_start(&a);
@@ -86,12 +86,12 @@ static uint32_t limit_after(uint64_t boxes, uint64_t domains, int rounds) {
 
 static void the_limit_follows_costs(void **state) {
   (void)state;
-  uint32_t first = ep_box_neurons_default().max_unstable;
+  uint32_t first = ep_box_neurons_default(40).max_unstable;
   assert_int_equal(limit_after(501, 3, 20), first); /* 24 boxes' worth instead of 501 */
   assert_true(limit_after(5, 3, 1) < first);        /* 24 instead of 5 */
   assert_true(limit_after(5, 3, 20) <= 2);
   /* Tries that close nothing do not pay, whatever probes took. */
-  ep_box_neurons a = ep_box_neurons_default();
+  ep_box_neurons a = ep_box_neurons_default(40);
   a.n_probe = 10;
   a.boxes = 10000;
   ep_box_neurons_adapt(&a, 32, 0, 32);

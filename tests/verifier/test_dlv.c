@@ -101,7 +101,7 @@ static void agrees_with_the_grid(void **state) {
 
 static void deeper_layers_are_covered(void **state) {
   (void)state;
-  uint64_t n_empty = 0, n_visited = 0;
+  uint64_t n_empty = 0, n_visited = 0, n_complete = 0;
   int n_found_deeper = 0;
   for (uint64_t seed = 0; seed < 10; seed++) {
     fixture f;
@@ -109,16 +109,17 @@ static void deeper_layers_are_covered(void **state) {
     ep_dlv_opt opt = {.n_feature = 3, .count = 1, .n_layer = 2};
     open_net(&f, seed, 0.5, -1e6); /* never violated: everything is searched */
     const ep_backend *be;
-    bool has_z3 = ep_backend_find(f.ctx, "z3", &be) == EP_OK;
+    bool has_solvers = ep_backend_find(f.ctx, "z3", &be) == EP_OK && ep_backend_find(f.ctx, "glpk", &be) == EP_OK;
     ep_ctx_clear_error(f.ctx);
     assert_int_equal(ep_dlv_run(&f.run, &opt, &r), EP_OK);
     assert_true(r.is_safe && !r.is_sat);
-    assert_int_equal(r.n_layer, has_z3 ? 3 : 1);
+    assert_int_equal(r.n_layer, 3);
     for (uint32_t k = 1; k < r.n_layer; k++) {
-      assert_true(r.layer[k].is_complete);
-      assert_int_equal(r.layer[k].visited + r.layer[k].empty, r.layer[k].points);
+      if (has_solvers) assert_true(r.layer[k].is_complete);
+      assert_int_equal(r.layer[k].visited + r.layer[k].empty == r.layer[k].points, r.layer[k].is_complete);
       assert_true(r.layer[k].visited > 0);
       n_empty += r.layer[k].empty;
+      n_complete += has_solvers;
       n_visited += r.layer[k].visited;
     }
     close_net(&f);
@@ -134,19 +135,20 @@ static void deeper_layers_are_covered(void **state) {
       close_net(&f);
     }
   }
-  assert_true(n_visited == 0 || n_empty > 0);
+  assert_true(n_visited > 0 && (n_empty > 0 || !n_complete));
   print_message("%d violations between grid points found by deeper layers\n", n_found_deeper);
 }
 
 static void features_deviate_most(void **state) {
   (void)state;
-  double x[5] = {0, 0.1, 1, 0.2, -0.7};
+  double x[5] = {0, 0.1, 1, 0.2, -0.7}, score[5];
+  ep_dlv_score_value(5, x, score);
   bool all[5] = {true, true, true, true, true};
   uint32_t dim[5];
-  assert_int_equal(ep_dlv_features(5, x, all, 2, dim), 2);
+  assert_int_equal(ep_dlv_features(5, score, all, 2, dim), 2);
   assert_true(dim[0] == 2 && dim[1] == 4);
   all[2] = false;
-  assert_int_equal(ep_dlv_features(5, x, all, 5, dim), 4);
+  assert_int_equal(ep_dlv_features(5, score, all, 5, dim), 4);
   assert_int_equal(dim[0], 4);
 }
 
