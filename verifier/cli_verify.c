@@ -10,6 +10,7 @@
 #include "verifier/cli.h"
 #include "verifier/cli_attack.h"
 #include "verifier/cli_robust.h"
+#include "verifier/cuts.h"
 #include "verifier/report.h"
 #include "verifier/vnnlib.h"
 #include "verifier/watch.h"
@@ -54,7 +55,11 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   EP_TRY(check_semantics(ctx, cfg, strcmp(cfg->semantics, "float32") == 0));
   if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
     return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none", cfg->engine);
-  return EP_OK;
+  if (cfg->relaxation && strcmp(cfg->engine, "lp") != 0 && strcmp(cfg->engine, "milp") != 0)
+    return EP_FAIL(ctx, EP_E_OPTION, "--relaxation: the engine '%s' has none to choose (lp and milp have)",
+                   cfg->engine);
+  ep_convex relaxation;
+  return ep_cuts_relaxation(ctx, cfg, &relaxation);
 }
 
 /* The query's own name for its network must be the one that --network gives a file for. */

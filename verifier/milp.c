@@ -17,14 +17,23 @@ static ep_status milp_fill(ep_milp *m) {
   const ep_prob *p = m->goals.net->prob;
   uint32_t most = 1;
   for (uint32_t d = 0; d < p->n_disj; d++) most = p->disj[d].n > most ? p->disj[d].n : most;
-  m->y = ep_calloc(ctx, (size_t)p->n_row + p->n_choice_row + p->n_goal_row + 1, sizeof *m->y);
   m->x = ep_calloc(ctx, m->root->run->q->n_x + 1u, sizeof *m->x);
   m->path_disj = ep_calloc(ctx, p->n_disj + 1u, sizeof(uint32_t));
   m->path_choice = ep_calloc(ctx, p->n_disj + 1u, sizeof(uint32_t));
   m->choice_of = ep_calloc(ctx, p->n_disj + 1u, sizeof(uint32_t));
   m->order = ep_calloc(ctx, (size_t)(p->n_disj + 1) * (most + 1), sizeof(uint32_t));
-  if (!m->y || !m->x || !m->path_disj || !m->path_choice || !m->choice_of || !m->order) return EP_E_NOMEM;
-  return m->lp->create(ctx, p, &m->lp_solver);
+  if (!m->x || !m->path_disj || !m->path_choice || !m->choice_of || !m->order) return EP_E_NOMEM;
+  return ep_milp_renew(m);
+}
+
+ep_status ep_milp_renew(ep_milp *m) {
+  const ep_prob *p = m->goals.net->prob;
+  ep_ctx *ctx = m->root->run->ctx;
+  if (m->lp_solver) m->lp->destroy(m->lp_solver);
+  m->lp_solver = NULL;
+  ep_free(ctx, m->y);
+  m->y = ep_calloc(ctx, (size_t)p->n_row + p->n_choice_row + p->n_goal_row + 1, sizeof *m->y);
+  return m->y ? m->lp->create(ctx, p, &m->lp_solver) : EP_E_NOMEM;
 }
 
 ep_status ep_milp_create(ep_root *root, ep_milp **out) {

@@ -23,6 +23,8 @@ typedef struct ep_milp {
  * exact encoding. */
 ep_status ep_milp_create(ep_root *root, ep_milp **out);
 void ep_milp_destroy(ep_milp *m);
+/* Takes in rows that were added to the goals' problem. */
+ep_status ep_milp_renew(ep_milp *m);
 /* The root relaxation of every goal: marks polytopes proved and raises the margins of single-row polytopes.
  * @sound outward */
 ep_status ep_milp_relax(ep_milp *m);

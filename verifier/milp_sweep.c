@@ -2,6 +2,7 @@
  * time limit, the triangle relaxation of every open polytope; `milp` goes on to branch. */
 #include <math.h>
 
+#include "verifier/cuts.h"
 #include "verifier/milp.h"
 
 /* When the tightening of bounds has to end. */
@@ -11,12 +12,31 @@ static double tightening_ends(const ep_run *run, uint32_t n_boxes) {
   return now_s + run->cfg->obbt * left_s / n_boxes;
 }
 
+/* The problem again, with rows of joint hulls over bounds improved until `until_s`, and the relaxation over it. */
+static ep_status join_neurons(ep_root *root, double until_s, ep_milp **m) {
+  ep_joints joints;
+  ep_ascent_opt opt = ep_ascent_default();
+  ep_milp_destroy(*m);
+  *m = NULL;
+  ep_status st = ep_cuts_join(root, until_s, &joints);
+  if (st == EP_OK) st = ep_root_bound(root, EP_ROOT_CROWN, &opt);
+  if (st == EP_OK && ep_run_is_box_open(root->run, root->box)) {
+    st = ep_milp_create(root, m);
+    if (st == EP_OK) st = ep_cuts_add(&(*m)->goals, &joints);
+    if (st == EP_OK) st = ep_milp_renew(*m);
+    if (st == EP_OK) st = ep_milp_relax(*m);
+  }
+  ep_joints_clear(&joints);
+  return st;
+}
+
 static ep_status solve_box(ep_root *root, bool is_branching, uint32_t n_boxes, ep_phase *ph, bool *is_sat) {
   ep_run *run = root->run;
   ep_milp *m = NULL;
   ep_status st;
   ep_ascent_opt opt = ep_ascent_default();
   ep_obbt_stats tight;
+  ep_convex relaxation;
   opt.iterations = (uint32_t)run->cfg->iterations;
   EP_TRY(ep_root_bound(root, EP_ROOT_CROWN, &opt));
   if (!ep_run_is_box_open(run, root->box)) return EP_OK;
@@ -35,6 +55,11 @@ static ep_status solve_box(ep_root *root, bool is_branching, uint32_t n_boxes, e
     if (!ep_run_is_box_open(run, root->box)) goto done;
     EP_GOTO(ep_milp_create(root, &m));
     EP_GOTO(ep_milp_relax(m));
+  }
+  EP_GOTO(ep_cuts_relaxation(run->ctx, run->cfg, &relaxation));
+  if (relaxation == EP_CONVEX_MULTI_NEURON) {
+    EP_GOTO(join_neurons(root, run->cfg->obbt > 0 ? tightening_ends(run, n_boxes) : 0, &m));
+    if (!m) goto done;
   }
   for (uint32_t g = 0; is_branching && g < m->goals.n && !*is_sat; g++)
     if (!ep_run_is_proved(run, root->box, m->goals.poly[g])) EP_GOTO(ep_milp_search(m, g, is_sat));
