@@ -4,8 +4,10 @@
 #ifndef EP_ENCODERS_RATIONAL_H
 #define EP_ENCODERS_RATIONAL_H
 
-#include <gmp.h>
 #include <math.h>
+#include <stdio.h> /* before gmp.h, which then declares its printing functions */
+
+#include <gmp.h>
 
 #include "kernels/status.h"
 
