@@ -247,7 +247,7 @@ static ep_status all_turns(study *s, outcome *total) {
       for (uint32_t k = 0; k < 4; k++) {
         function f = function_random(&r, CONVEX, n);
         for (uint32_t turns = 0; turns < 1u << n && st == EP_OK; turns++)
-          st = measure_function(s, &c, &f, turns, 20, &r, k, NULL, &o);
+          st = measure_function(s, &c, &f, turns, s->boxes < 20 ? s->boxes : 20, &r, k, NULL, &o);
       }
       plot_add(&lines[q], n, mpq_get_d(o.largest));
       fprintf(csv, "%s,%u,%u,%llu,%llu,", ep_convex_name(c.relaxation), n, 4u << n, (unsigned long long)o.boxes,

@@ -29,7 +29,7 @@ grep -q '^0 unexpected results' log || fail "no summary: $(cat log)"
 [ "$(grep -c '^precise,.*,yes,48,0,0,0$' out/table.csv)" = 15 ] || fail "precise cells: $(cat out/table.csv)"
 [ "$(grep -cE '^precise,.*,(no|open),48,[1-9]' out/table.csv)" = 5 ] || fail "cells with gaps: $(cat out/table.csv)"
 [ "$(grep -cE '^swapped,.*,,48,[1-9]' out/table.csv)" = 8 ] || fail "swapped encodings: $(cat out/table.csv)"
-grep -qE '^triangle,6,256,5120,0,0,0$' out/turns.csv || fail "triangles and directions: $(cat out/turns.csv)"
+grep -qE '^triangle,6,256,1536,0,0,0$' out/turns.csv || fail "triangles and directions: $(cat out/turns.csv)"
 [ "$(wc -l <out/gaps.csv)" = $((28 * 48 + 1)) ] || fail "gaps.csv has $(wc -l <out/gaps.csv) lines"
 # Every network for max has its box, the one from a file included; joint hulls are exact there.
 [ "$(wc -l <out/maximum.csv)" = 12 ] || fail "networks for max: $(cat out/maximum.csv)"
