@@ -33,7 +33,7 @@ ep_status ep_cuts_join(ep_root *root, double until_s, ep_joints *out) {
 /* The optimum of goal g's relaxation, x[n_var]; false when there is none. */
 static ep_status optimum(const ep_backend *lp, const ep_goals *goals, uint32_t g, double *x, bool *has_one) {
   ep_solver *solver;
-  ep_answer_kind answer;
+  ep_answer_kind answer = EP_ANSWER_UNKNOWN;
   EP_TRY(lp->create(goals->net->prob->ctx, goals->net->prob, &solver));
   ep_status st = lp->goal(solver, g, 0);
   if (st == EP_OK) st = lp->check(solver, NULL, &answer);
