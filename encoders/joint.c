@@ -272,6 +272,7 @@ static ep_status group_partners(const layer *y, uint32_t n, const uint32_t *elem
   if (!work) return EP_E_NOMEM;
   for (uint32_t i = 0; profile && i < n_first; i++) {
     if (ep_ctx_should_stop(y->js->ctx)) return EP_E_STOPPED;
+    if (y->opt->until_s && ep_time_s() > y->opt->until_s) break;
     uint32_t n_found = partners(profile, n_in, n, i, PARTNERS, work, found);
     bool has_triples = y->opt->size >= 3 && n_found > 1;
     for (uint32_t a = 0; a < n_found; a++)

@@ -43,6 +43,7 @@ typedef struct ep_joint_opt {
   uint32_t most;          /* unstable neurons per layer that get groups: those with the largest triangles */
   ep_joint_bound improve; /* NULL = back-substitution alone */
   void *arg;
+  double until_s; /* no more groups after this monotonic time; 0 = no limit */
 } ep_joint_opt;
 
 /* Adds the groups of ReLU node k; `bounds` and `relax` (batch 1) belong together and are certified.

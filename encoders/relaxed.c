@@ -122,7 +122,8 @@ static ep_status tighten(ep_relaxed *r, ep_vid v, uint32_t i, ep_trace_itv *b) {
 static ep_status join(const ep_plan *plan, const ep_relaxed_opt *opt, ep_vid v, ep_relaxed *r,
                       const ep_trace_itv *bounds, const ep_relax_f64 *relax, ep_joints *joints, ep_scratch *s) {
   hook h = {opt, r};
-  ep_joint_opt jopt = {.size = opt->group, .most = MOST_JOINT, .improve = r ? improve : NULL, .arg = &h};
+  ep_joint_opt jopt = {
+      .size = opt->group, .most = MOST_JOINT, .improve = r ? improve : NULL, .arg = &h, .until_s = opt->until_s};
   for (uint32_t k = 0; k < plan->g->n_node; k++)
     if (plan->is_relu[k] && plan->g->node[k].in[0] == v)
       EP_TRY(ep_joints_add_layer(joints, plan, bounds, relax, k, &jopt, s));
@@ -168,8 +169,10 @@ ep_status ep_relaxed_outputs(const ep_plan *plan, const ep_trace_itv *bounds, co
   ep_relaxed *r;
   EP_TRY(ep_relaxed_create(plan->ctx, plan->g, bounds, &(ep_network_opt){0}, joints, s, &r));
   ep_status st = EP_OK;
-  for (uint32_t i = 0; i < 2 * plan->n_y && st == EP_OK; i++) {
-    uint32_t y = i / 2;
+  /* First all outputs without cuts: should time run out, each has at least that. */
+  for (uint32_t k = joints ? 0 : 2 * plan->n_y; k < 4 * plan->n_y && st == EP_OK; k++) {
+    uint32_t i = k % (2 * plan->n_y), y = i / 2;
+    r->rounds = k < 2 * plan->n_y ? 0 : ROUNDS;
     double coef = i % 2 ? -1 : 1, lower = i % 2 ? -hi[y] : lo[y];
     st = ep_relaxed_minimise(r, plan->g->output, 1, &y, &coef, &lower);
     if (i % 2)
@@ -196,15 +199,20 @@ static ep_status by_programs(const ep_plan *plan, const ep_relaxed_opt *opt, ep_
                              double *lo, double *hi, ep_arena *arena, ep_scratch *s) {
   ep_joints joints;
   ep_joints_init(&joints, plan->ctx);
-  ep_status st = ep_relaxed_layers(plan, opt, bounds, relax, &joints, arena, s);
+  /* Joint hulls cost most: they come when the triangles alone have gained what they can (or half of the time is up). */
+  ep_relaxed_opt triangles = *opt;
+  triangles.relaxation = EP_CONVEX_TRIANGLE;
+  if (opt->until_s && opt->relaxation != EP_CONVEX_TRIANGLE)
+    triangles.until_s = ep_time_s() + 0.5 * fmax(0, opt->until_s - ep_time_s());
+  ep_status st = ep_relaxed_layers(plan, &triangles, bounds, relax, NULL, arena, s);
+  if (st == EP_OK && opt->relaxation != EP_CONVEX_TRIANGLE)
+    st = ep_relaxed_layers(plan, opt, bounds, relax, &joints, arena, s);
   if (st == EP_OK) st = outputs_by_lines(plan, relax, bounds, s); /* layers improved: so may the lines' bounds */
-  if (st == EP_OK) {
-    memcpy(lo, bounds->lo[plan->g->output], plan->n_y * sizeof *lo);
-    memcpy(hi, bounds->hi[plan->g->output], plan->n_y * sizeof *hi);
-    st = ep_relaxed_outputs(plan, bounds, joints.n ? &joints : NULL, lo, hi, s);
-  }
+  memcpy(lo, bounds->lo[plan->g->output], plan->n_y * sizeof *lo);
+  memcpy(hi, bounds->hi[plan->g->output], plan->n_y * sizeof *hi);
+  if (st == EP_OK) st = ep_relaxed_outputs(plan, bounds, joints.n ? &joints : NULL, lo, hi, s);
   ep_joints_clear(&joints);
-  return st;
+  return st == EP_E_STOPPED ? EP_OK : st; /* what there is by then is certified */
 }
 
 ep_status ep_relaxed_bounds(ep_plan *plan, ep_convex relaxation, const ep_relaxed_opt *opt, const double *x_lo,

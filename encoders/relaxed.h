@@ -51,7 +51,7 @@ ep_status ep_relaxed_outputs(const ep_plan *plan, const ep_trace_itv *bounds, co
 
 /* Certified bounds lo/hi[n_y] of the outputs over the plan's box x_lo/x_hi[n_x] by one relaxation of the registry;
  * `opt` counts for programs only, its `relaxation` not at all. Bounds of programs start from CROWN's, never end worse,
- * and refine the plan. @sound outward */
+ * and refine the plan; when the context stops them, they are those found so far. @sound outward */
 ep_status ep_relaxed_bounds(ep_plan *plan, ep_convex relaxation, const ep_relaxed_opt *opt, const double *x_lo,
                             const double *x_hi, double *lo, double *hi, ep_arena *arena, ep_scratch *s);
 

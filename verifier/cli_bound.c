@@ -7,6 +7,7 @@
 #include "bounds/ascent.h"
 #include "bounds/forward.h"
 #include "encoders/relaxed.h"
+#include "kernels/log.h"
 #include "models/onnx.h"
 #include "verifier/cli.h"
 #include "verifier/decimal.h"
@@ -85,7 +86,10 @@ static ep_status bound_relaxed(const job *j, ep_plan *plan, ep_convex c, const d
                         .tightens = true,
                         .until_s = deadline_s > 0 ? now_s + 0.5 * fmax(0, deadline_s - now_s) : 0,
                         .pool = j->pool};
-  return ep_relaxed_bounds(plan, c, &opt, lo, hi, out->lo, out->hi, arena, s);
+  EP_TRY(ep_relaxed_bounds(plan, c, &opt, lo, hi, out->lo, out->hi, arena, s));
+  if (ep_convex_is_program(c) && ep_ctx_should_stop(j->cli->ctx))
+    ep_log(j->cli->ctx, 1, "warning: %s: stopped, these are the bounds found so far", ep_convex_name(c));
+  return EP_OK;
 }
 
 static ep_status bound_with(const job *j, ep_plan *plan, method m, const double *lo, const double *hi,

@@ -98,6 +98,30 @@ static void known_gaps_of_max(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* max over [0,1]^d needs what the layers before know about sums: relu + x_k = m <= 1. */
+static void maxima_need_octahedra(void **state) {
+  (void)state;
+  for (uint32_t d = 3; d <= 6; d++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_graph *g;
+    range r;
+    range_init(&r);
+    mpq_t *lo = ep_rational_create(ctx, d), *hi = ep_rational_create(ctx, d);
+    for (uint32_t i = 0; i < d; i++) mpq_set_ui(hi[i], 1, 1);
+    assert_int_equal(net_make_max(ctx, d, &g), EP_OK);
+    relaxed(ctx, g, EP_CONVEX_TRIANGLE, lo, hi, 0, &r);
+    assert_true(mpq_cmp_ui(r.hi, 3, 2) > 0);
+    relaxed(ctx, g, EP_CONVEX_MULTI_NEURON, lo, hi, 0, &r);
+    assert_equals(r.hi, 1, 1);
+    assert_equals(r.lo, 0, 1);
+    range_clear(&r);
+    ep_rational_destroy(ctx, lo, d);
+    ep_rational_destroy(ctx, hi, d);
+    ep_graph_destroy(g);
+    ep_ctx_destroy(ctx);
+  }
+}
+
 /* ---- random networks ---- */
 
 /* Quarters between about -2 and 2; now and then a point. */
@@ -236,6 +260,7 @@ static void refuses_what_it_cannot_read(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(known_gaps_of_max),
+      cmocka_unit_test(maxima_need_octahedra),
       cmocka_unit_test(order_holds_on_random_networks),
       cmocka_unit_test(cells_are_the_network),
       cmocka_unit_test(refuses_what_it_cannot_read),

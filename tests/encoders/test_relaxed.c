@@ -226,41 +226,6 @@ static void cuts_hold_at_the_networks_values(void **state) {
 
 /* ---- networks whose answer is known ---- */
 
-static ep_status gemm(ep_builder *b, const char *in, const char *out, uint32_t n_out, uint32_t n_in, double *w) {
-  char name[32];
-  ep_attr trans = {.name = "transB", .type = EP_ATTR_INT, .i = 1};
-  ep_tensor t = {EP_DT_F32, {2, {n_out, n_in}}, (size_t)n_out * n_in, w, NULL};
-  snprintf(name, sizeof name, "w_%s", out);
-  EP_TRY(ep_builder_constant(b, name, &t));
-  return ep_builder_node(b, "Gemm", out, 2, (const char *[]){in, name}, out, &(ep_attrs){1, &trans});
-}
-
-/* max(x_1, .., x_d) for x >= 0, layer by layer: m = x_k + relu(m - x_k), the x still to come pass through. */
-static void make_max(ep_ctx *ctx, uint32_t d, ep_graph **out) {
-  ep_builder *b;
-  ep_shape s = {.rank = 2, .dim = {1, d}};
-  char in[16] = "x", z[16], a[16];
-  assert_int_equal(ep_builder_create(ctx, 13, &b), EP_OK);
-  assert_int_equal(ep_builder_input(b, "x", EP_DT_F32, &s), EP_OK);
-  for (uint32_t k = 1; k < d; k++) {
-    /* Before: (x_1, .., x_d) at first, then (relu, x_k, .., x_d), whose first two add up to the maximum so far. */
-    uint32_t n_out = d - k + 1, n_in = k == 1 ? d : d - k + 2;
-    double w[MAX_IO * (MAX_IO + 1)] = {0};
-    uint32_t more = k > 1;
-    w[0] = w[more] = 1; /* the maximum so far minus the next x */
-    w[more + 1] = -1;
-    for (uint32_t i = 1; i < n_out; i++) w[i * n_in + i + more] = 1;
-    snprintf(z, sizeof z, "z%u", k);
-    snprintf(a, sizeof a, "a%u", k);
-    assert_int_equal(gemm(b, in, z, n_out, n_in, w), EP_OK);
-    assert_int_equal(ep_builder_node(b, "Relu", a, 1, (const char *[]){z}, a, &(ep_attrs){0}), EP_OK);
-    memcpy(in, a, sizeof in);
-  }
-  assert_int_equal(gemm(b, in, "y", 1, 2, (double[]){1, 1}), EP_OK);
-  assert_int_equal(ep_builder_finish(b, "y", out), EP_OK);
-  ep_builder_destroy(b);
-}
-
 static void maxima_are_exact_jointly(void **state) {
   (void)state;
   if (!has_lp()) skip();
@@ -268,7 +233,7 @@ static void maxima_are_exact_jointly(void **state) {
     for (uint32_t group = 2; group <= 3; group++) {
       fixture f = {.ctx = ep_ctx_create()};
       double lo, hi;
-      make_max(f.ctx, d, &f.g);
+      assert_int_equal(net_make_max(f.ctx, d, &f.g), EP_OK);
       for (uint32_t i = 0; i < d; i++) f.x_hi[i] = 1;
       open_plan(&f);
       bounds_of(&f, EP_CONVEX_TRIANGLE, group, &lo, &hi);
@@ -298,7 +263,7 @@ static void a_tent_needs_all_its_neurons(void **state) {
   assert_int_equal(ep_builder_node(b, "Gemm", "z", 3, (const char *[]){"x", "w", "c"}, "z", &(ep_attrs){1, &trans}),
                    EP_OK);
   assert_int_equal(ep_builder_node(b, "Relu", "a", 1, (const char *[]){"z"}, "a", &(ep_attrs){0}), EP_OK);
-  assert_int_equal(gemm(b, "a", "y", 1, 3, v), EP_OK);
+  assert_int_equal(net_matrix(b, "a", "y", 1, 3, v), EP_OK);
   assert_int_equal(ep_builder_finish(b, "y", &f.g), EP_OK);
   ep_builder_destroy(b);
   open_plan(&f);
