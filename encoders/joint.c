@@ -28,14 +28,9 @@ typedef struct layer {
 
 /* ---- octahedra ---- */
 
-/* Sums and differences of two sources: row q is (q & 1 ? -1 : 1) * i + (q & 2 ? -1 : 1) * j. */
-static void signs(int q, double *coef) {
-  coef[0] = q & 1 ? -1 : 1;
-  coef[1] = q & 2 ? -1 : 1;
-}
-
-/* Certified lower bounds of all sums and differences of sources of value v, low[4 * n_pair]. */
-static ep_status pair_bounds(const layer *y, ep_vid v, uint32_t n_pair, uint32_t (*pair)[2], double *low) {
+/* Certified upper bounds of the signed sums of two sources of value v, as ep_octahedron counts them: sum[4 * n_pair].
+ */
+static ep_status pair_bounds(const layer *y, ep_vid v, uint32_t n_pair, uint32_t (*pair)[2], double *sum) {
   const ep_plan *p = y->plan;
   size_t rows = 4 * (size_t)n_pair, n_v = p->g->val[v].n;
   ep_scratch_mark m = ep_scratch_save(y->s);
@@ -43,24 +38,45 @@ static ep_status pair_bounds(const layer *y, ep_vid v, uint32_t n_pair, uint32_t
   double *cst = EP_SCRATCH(y->s, double, 2 * rows + 1);
   if (!coef || !lin || !cst) return EP_E_NOMEM;
   memset(coef, 0, rows * n_v * sizeof *coef);
-  for (size_t r = 0; r < rows; r++) {
-    double c[2];
-    signs((int)(r % 4), c);
-    for (int e = 0; e < 2; e++) coef[r * n_v + pair[r / 4][e]] = c[e];
-  }
+  /* Rows are bounded from below: the negated sums. */
+  for (size_t r = 0; r < rows; r++)
+    for (int e = 0; e < 2; e++) coef[r * n_v + pair[r / 4][e]] = -ep_octahedron_sign((int)(r % 4), e);
   ep_backward_f64 job = {
       .plan = p, .relax = y->relax, .from = v, .rows = rows, .coef = coef, .lin = lin, .cst = cst, .err = cst + rows};
   ep_status st = ep_backward_run_f64(&job, y->s);
   if (st == EP_OK)
     ep_backward_concretize_f64(rows, p->n_x, lin, cst, cst + rows, NULL, y->bounds->lo[p->g->input],
-                               y->bounds->hi[p->g->input], low);
-  for (size_t r = 0; r < rows && st == EP_OK && y->opt->improve; r++) {
-    double c[2];
-    signs((int)(r % 4), c);
-    st = y->opt->improve(y->opt->arg, v, 2, pair[r / 4], c, &low[r]);
+                               y->bounds->hi[p->g->input], sum);
+  for (size_t r = 0; r < rows && st == EP_OK; r++) {
+    const double c[2] = {-ep_octahedron_sign((int)(r % 4), 0), -ep_octahedron_sign((int)(r % 4), 1)};
+    if (y->opt->improve) st = y->opt->improve(y->opt->arg, v, 2, pair[r / 4], c, &sum[r]);
+    sum[r] = -sum[r];
   }
   ep_scratch_restore(y->s, m);
   return st;
+}
+
+/* The octahedron of a group's sources. False when a source is unbounded. */
+static ep_status find_octahedron(const layer *y, const ep_joint *g, ep_octahedron *o, bool *is_bounded) {
+  uint32_t pair[EP_OCTAHEDRON_MAX][2], n_pair = 0;
+  const double *lo = y->bounds->lo[g->src_value], *hi = y->bounds->hi[g->src_value];
+  *o = (ep_octahedron){.n = g->n_src};
+  *is_bounded = true;
+  for (uint32_t i = 0; i < o->n; i++) {
+    o->lo[i] = lo[g->src[i]];
+    o->hi[i] = hi[g->src[i]];
+    *is_bounded &= fabs(o->lo[i]) < INFINITY && fabs(o->hi[i]) < INFINITY;
+    for (int q = 0; q < 4; q++) o->sum[i][q] = INFINITY;
+  }
+  for (uint32_t i = 0; i < o->n; i++) /* pairs in the order of ep_octahedron_pair */
+    for (uint32_t j = i + 1; j < o->n; j++, n_pair++) {
+      pair[n_pair][0] = g->src[i];
+      pair[n_pair][1] = g->src[j];
+    }
+  if (!*is_bounded || g->src_value == y->plan->g->input || !n_pair) return EP_OK; /* inputs are independent */
+  EP_TRY(pair_bounds(y, g->src_value, n_pair, pair, &o->sum[0][0]));
+  ep_octahedron_tidy(o);
+  return EP_OK;
 }
 
 /* The region of a group as rows a.s <= c, in rationals. */
@@ -75,36 +91,16 @@ static void region_row(region *r, uint32_t n, uint32_t i, double ci, uint32_t j,
   mpq_set_d(r->c[r->n_row++], rhs);
 }
 
-/* Box and octahedron of a group's sources. False when a source is unbounded. */
-static ep_status fill_region(const layer *y, const ep_joint *g, region *r, bool *is_bounded) {
-  uint32_t pair[EP_JOINT_MAX_SOURCES][2], n_pair = 0, n = g->n_src;
-  const double *lo = y->bounds->lo[g->src_value], *hi = y->bounds->hi[g->src_value];
-  double low[4 * EP_JOINT_MAX_SOURCES];
-  *is_bounded = true;
-  for (uint32_t i = 0; i < n; i++) {
-    double l = lo[g->src[i]], h = hi[g->src[i]];
-    *is_bounded &= fabs(l) < INFINITY && fabs(h) < INFINITY;
-    if (!*is_bounded) return EP_OK;
-    region_row(r, n, i, 1, i, 0, h);
-    region_row(r, n, i, -1, i, 0, -l);
-    for (uint32_t j = i + 1; j < n; j++, n_pair++) {
-      pair[n_pair][0] = g->src[i];
-      pair[n_pair][1] = g->src[j];
-    }
-  }
-  if (g->src_value == y->plan->g->input || !n_pair) return EP_OK; /* inputs are independent */
-  EP_TRY(pair_bounds(y, g->src_value, n_pair, pair, low));
-  n_pair = 0;
-  for (uint32_t i = 0; i < n; i++)
-    for (uint32_t j = i + 1; j < n; j++, n_pair++)
+static void fill_region(const ep_octahedron *o, region *r) {
+  for (uint32_t i = 0; i < o->n; i++) {
+    region_row(r, o->n, i, 1, i, 0, o->hi[i]);
+    region_row(r, o->n, i, -1, i, 0, -o->lo[i]);
+    for (uint32_t j = i + 1; j < o->n; j++)
       for (int q = 0; q < 4; q++) {
-        double c[2], least = low[4 * n_pair + (uint32_t)q];
-        signs(q, c);
-        double box = (q & 1 ? -hi[g->src[i]] : lo[g->src[i]]) + (q & 2 ? -hi[g->src[j]] : lo[g->src[j]]);
-        if (!(least > box) || !(least < INFINITY)) continue; /* says no more than the box */
-        region_row(r, n, i, -c[0], j, -c[1], -least);
+        double sum = o->sum[ep_octahedron_pair(i, j)][q];
+        if (sum < INFINITY) region_row(r, o->n, i, ep_octahedron_sign(q, 0), j, ep_octahedron_sign(q, 1), sum);
       }
-  return EP_OK;
+  }
 }
 
 /* ---- groups ---- */
@@ -116,7 +112,9 @@ static ep_status keep_group(const layer *y, ep_joint *g, mpq_t *w, mpq_t *t) {
   region r = {.a = ep_rational_create(js->ctx, (size_t)most * EP_JOINT_MAX_SOURCES),
               .c = ep_rational_create(js->ctx, most)};
   bool is_bounded = false;
-  ep_status st = r.a && r.c ? fill_region(y, g, &r, &is_bounded) : EP_E_NOMEM;
+  ep_octahedron o;
+  ep_status st = r.a && r.c ? find_octahedron(y, g, &o, &is_bounded) : EP_E_NOMEM;
+  if (st == EP_OK && is_bounded) fill_region(&o, &r);
   if (st == EP_OK && is_bounded) st = ep_hull_create(js->ctx, g->n_src, r.n_row, r.a, r.c, g->n_relu, w, t, &g->hull);
   ep_rational_destroy(js->ctx, r.a, (size_t)most * EP_JOINT_MAX_SOURCES);
   ep_rational_destroy(js->ctx, r.c, most);

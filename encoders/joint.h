@@ -13,8 +13,13 @@
 #include "bounds/crown.h"
 #include "encoders/hull.h"
 #include "encoders/network.h"
+#include "encoders/octahedron.h"
 
-enum { EP_JOINT_MAX_SOURCES = 3, EP_JOINT_MAX_RELUS = 8, EP_JOINT_MAX_DIM = EP_JOINT_MAX_SOURCES + EP_JOINT_MAX_RELUS };
+enum {
+  EP_JOINT_MAX_SOURCES = EP_OCTAHEDRON_MAX,
+  EP_JOINT_MAX_RELUS = 8,
+  EP_JOINT_MAX_DIM = EP_JOINT_MAX_SOURCES + EP_JOINT_MAX_RELUS
+};
 
 typedef struct ep_joint {
   /* Sources are elements of src_value; ReLU k takes element relu[k] of arg_value to that of relu_value. */

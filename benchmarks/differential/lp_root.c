@@ -82,7 +82,7 @@ static ep_status from_duals(work *w, int kind, found *f) {
   return st;
 }
 
-/* CROWN's bounds, kind 0, with the same plan. */
+/* CROWN's bounds, step by step as ep_relaxed_bounds begins. */
 static ep_status from_lines(work *w, found *f) {
   ep_trace_itv b;
   ep_relax_f64 relax;
@@ -93,6 +93,7 @@ static ep_status from_lines(work *w, found *f) {
   memcpy(b.hi[w->g->input], w->x_hi, w->n_x * sizeof *w->x_hi);
   ep_crown_opt crown = {.rule = EP_RELAX_ADAPTIVE};
   EP_TRY(ep_crown_run(w->plan, &crown, &b, &relax, &w->arena, &w->s));
+  EP_TRY(ep_plan_refine(w->plan, &b, &w->s));
   for (uint32_t i = 0; i < w->n_y; i++) neuron[i] = i;
   EP_TRY(ep_crown_tighten(w->plan, &relax, w->g->output, w->n_y, dom, neuron, NULL, NULL, &b, &w->s));
   memcpy(f->lo[0], b.lo[w->g->output], w->n_y * sizeof(double));
@@ -100,15 +101,22 @@ static ep_status from_lines(work *w, found *f) {
   return EP_OK;
 }
 
+/* One kind, over a plan of its own: bounds refine plans, which moves last bits. */
+static ep_status find_kind(work *w, int kind, found *f) {
+  ep_convex c = kind == 1 ? EP_CONVEX_TRIANGLE : EP_CONVEX_MULTI_NEURON;
+  ep_relaxed_opt opt = {.group = 2 + (uint32_t)(w->seed % 2), .tightens = true};
+  EP_TRY(ep_plan_create(w->ctx, w->g, w->x_lo, w->x_hi, &w->s, &w->plan));
+  ep_status st = kind == 0 ? from_lines(w, f) : from_duals(w, kind, f);
+  if (st == EP_OK && kind)
+    st = ep_relaxed_bounds(w->plan, c, &opt, w->x_lo, w->x_hi, f->lo[kind], f->hi[kind], &w->arena, &w->s);
+  for (uint32_t i = 0; i < w->n_y && kind; i++) f->lo[kind][i] += w->shift;
+  ep_plan_destroy(w->plan);
+  w->plan = NULL;
+  return st;
+}
+
 static ep_status find(work *w, found *f) {
-  EP_TRY(from_lines(w, f));
-  for (int kind = 1; kind < N_KIND; kind++) {
-    ep_convex c = kind == 1 ? EP_CONVEX_TRIANGLE : EP_CONVEX_MULTI_NEURON;
-    ep_relaxed_opt opt = {.group = 2 + (uint32_t)(w->seed % 2), .tightens = true};
-    EP_TRY(from_duals(w, kind, f));
-    EP_TRY(ep_relaxed_bounds(w->plan, c, &opt, w->x_lo, w->x_hi, f->lo[kind], f->hi[kind], &w->arena, &w->s));
-    for (uint32_t i = 0; i < w->n_y; i++) f->lo[kind][i] += w->shift;
-  }
+  for (int kind = 0; kind < N_KIND; kind++) EP_TRY(find_kind(w, kind, f));
   return EP_OK;
 }
 
@@ -195,12 +203,10 @@ static ep_status check_exactly(work *w, const found *f, tally *t) {
 
 static ep_status run_box(work *w, tally *t) {
   found f;
-  EP_TRY(ep_plan_create(w->ctx, w->g, w->x_lo, w->x_hi, &w->s, &w->plan));
   ep_status st = find(w, &f);
   if (st == EP_OK) compare(w, &f, t);
   if (st == EP_OK) st = check_points(w, &f, t);
   if (st == EP_OK) st = check_exactly(w, &f, t);
-  ep_plan_destroy(w->plan);
   return st;
 }
 
