@@ -94,7 +94,6 @@ static void pivot(tableau *t, uint32_t row, uint32_t col) {
     mpz_neg(t->den, t->den);
     for (size_t i = 0; i < (size_t)(t->m + 2) * t->width; i++) mpz_neg(t->t[i], t->t[i]);
   }
-  t->lp->pivots++;
 }
 
 /* A column of z with a negative reduced cost in row `cost`; n when there is none. */

@@ -22,7 +22,6 @@ typedef struct ep_exact_lp {
   uint32_t n_var, n_row, cap;
   uint32_t n_used; /* only the first n_used variables matter: no constraint or objective has others. n_var at first */
   mpq_t *row;      /* [cap x (n_var + 1)]: a_j, c_j */
-  uint64_t pivots; /* so far */
 } ep_exact_lp;
 
 void ep_exact_lp_init(ep_exact_lp *lp, ep_ctx *ctx, uint32_t n_var);

@@ -249,6 +249,13 @@ static uint32_t partners(const double *profile, uint32_t n_in, uint32_t n, uint3
   return k;
 }
 
+/* Where nothing tells who is alike: the next in the list, whose triangles are of similar size. */
+static uint32_t neighbours(uint32_t n, uint32_t i, uint32_t most, uint32_t *out) {
+  uint32_t k = 0;
+  for (; k < most && i + 1 + k < n; k++) out[k] = i + 1 + k;
+  return k;
+}
+
 static bool is_in_group(const layer *y, uint32_t from, uint32_t n, const uint32_t *element) {
   for (uint32_t q = from; q < y->js->n; q++) {
     const ep_joint *g = &y->js->joint[q];
@@ -268,10 +275,11 @@ static ep_status group_partners(const layer *y, uint32_t n, const uint32_t *elem
   double *profile = profiles(y, n, element, &n_in);
   ranked *work = EP_SCRATCH(y->s, ranked, n + 1u);
   if (!work) return EP_E_NOMEM;
-  for (uint32_t i = 0; profile && i < n_first; i++) {
+  for (uint32_t i = 0; i < n_first; i++) {
     if (ep_ctx_should_stop(y->js->ctx)) return EP_E_STOPPED;
-    if (y->opt->until_s && ep_time_s() > y->opt->until_s) break;
-    uint32_t n_found = partners(profile, n_in, n, i, PARTNERS, work, found);
+    if (y->opt->until_s > 0 && ep_time_s() > y->opt->until_s) break;
+    uint32_t n_found =
+        profile ? partners(profile, n_in, n, i, PARTNERS, work, found) : neighbours(n, i, PARTNERS, found);
     bool has_triples = y->opt->size >= 3 && n_found > 1;
     for (uint32_t a = 0; a < n_found; a++)
       for (uint32_t b = has_triples ? a + 1 : a; b < (has_triples ? n_found : a + 1); b++) {
@@ -342,7 +350,7 @@ ep_status ep_joints_separate(const ep_joints *js, ep_network *net, const double 
   *n_added = 0;
   for (uint32_t i = 0; i < js->n; i++) {
     const ep_joint *g = &js->joint[i];
-    double p[EP_JOINT_MAX_DIM], normal[EP_JOINT_MAX_DIM], rhs, most = 1;
+    double p[EP_JOINT_MAX_DIM] = {0}, normal[EP_JOINT_MAX_DIM], rhs, most = 1;
     bool is_cut;
     if (!net->term[g->src_value] || !net->term[g->relu_value]) continue;
     if (!group_point(g, net, x, p)) continue;

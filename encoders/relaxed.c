@@ -55,7 +55,6 @@ static ep_status solve(ep_relaxed *r, uint32_t n, const uint32_t *var, const dou
   *n_cut = 0;
   EP_TRY(r->lp->minimise(r->solver, n, var, coef));
   EP_TRY(r->lp->check(r->solver, NULL, &answer));
-  r->programs++;
   if (answer != EP_ANSWER_SAT) return EP_OK;
   EP_TRY(r->lp->duals(r->solver, r->y));
   EP_TRY(ep_dual_bound(r->net->prob, &none, n, var, coef, r->y, r->s, &bound));
@@ -93,7 +92,7 @@ ep_status ep_relaxed_minimise(ep_relaxed *r, ep_vid v, uint32_t n, const uint32_
 /* ---- layers ---- */
 
 static bool has_time(const ep_relaxed_opt *opt) {
-  return opt->tightens && !(opt->until_s && ep_time_s() > opt->until_s);
+  return opt->tightens && !(opt->until_s > 0 && ep_time_s() > opt->until_s);
 }
 
 /* The hook of ep_joints_add_layer. */
@@ -202,7 +201,7 @@ static ep_status by_programs(const ep_plan *plan, const ep_relaxed_opt *opt, ep_
   /* Joint hulls cost most: they come when the triangles alone have gained what they can (or half of the time is up). */
   ep_relaxed_opt triangles = *opt;
   triangles.relaxation = EP_CONVEX_TRIANGLE;
-  if (opt->until_s && opt->relaxation != EP_CONVEX_TRIANGLE)
+  if (opt->until_s > 0 && opt->relaxation != EP_CONVEX_TRIANGLE)
     triangles.until_s = ep_time_s() + 0.5 * fmax(0, opt->until_s - ep_time_s());
   ep_status st = ep_relaxed_layers(plan, &triangles, bounds, relax, NULL, arena, s);
   if (st == EP_OK && opt->relaxation != EP_CONVEX_TRIANGLE)

@@ -19,7 +19,7 @@ typedef struct ep_relaxed {
   double *y, *x; /* a dual, a point */
   size_t n_y;
   uint32_t rounds; /* of cuts per minimum, at most */
-  uint64_t programs, cuts;
+  uint64_t cuts;   /* added so far */
 } ep_relaxed;
 
 /* The relaxation of the graph (or its first opt->n_node nodes) over certified bounds. EP_E_UNSUPPORTED where an

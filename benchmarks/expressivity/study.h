@@ -22,9 +22,4 @@ ep_status study_maximum(study *s);
 /* max over [0,1]^d: dimension.csv, dimension.svg */
 ep_status study_dimension(study *s);
 
-/* Relaxation's range of output 0 over a box, in rationals. */
-ep_status study_relaxed(ep_ctx *ctx, const ep_graph *g, ep_convex c, mpq_t *lo, mpq_t *hi, mpq_t out_lo, mpq_t out_hi);
-/* gap = the larger distance of the relaxation's ends from the exact ones. */
-void study_gap(mpq_t lo, mpq_t hi, mpq_t exact_lo, mpq_t exact_hi, mpq_t gap);
-
 #endif

@@ -57,7 +57,9 @@ typedef struct outcome {
   mpq_t largest;
 } outcome;
 
-ep_status study_relaxed(ep_ctx *ctx, const ep_graph *g, ep_convex c, mpq_t *lo, mpq_t *hi, mpq_t out_lo, mpq_t out_hi) {
+/* The relaxation's range of the output over a box. */
+static ep_status relaxed_range(ep_ctx *ctx, const ep_graph *g, ep_convex c, mpq_t *lo, mpq_t *hi, mpq_t out_lo,
+                               mpq_t out_hi) {
   ep_exact *a;
   EP_TRY(ep_exact_create(ctx, g, c, lo, hi, &a));
   ep_status st = ep_exact_output(a, 0, false, out_lo, NULL);
@@ -66,7 +68,8 @@ ep_status study_relaxed(ep_ctx *ctx, const ep_graph *g, ep_convex c, mpq_t *lo, 
   return st;
 }
 
-void study_gap(mpq_t lo, mpq_t hi, mpq_t exact_lo, mpq_t exact_hi, mpq_t gap) {
+/* The larger distance of the relaxation's ends from the exact ones. */
+static void find_gap(mpq_t lo, mpq_t hi, mpq_t exact_lo, mpq_t exact_hi, mpq_t gap) {
   mpq_t t;
   mpq_init(t);
   mpq_sub(gap, hi, exact_hi);
@@ -110,7 +113,7 @@ static ep_status is_encoded(study *s, const function *f, const ep_graph *g, bool
     double at = i % 2 ? (from + to) / 2 : i == 2 * f->n + 2 ? DOMAIN : from;
     mpq_set_d(x, at);
     mpq_set_d(y, function_at(f, at));
-    st = study_relaxed(s->ctx, g, EP_CONVEX_IBP, &x, &x, lo, hi);
+    st = relaxed_range(s->ctx, g, EP_CONVEX_IBP, &x, &x, lo, hi);
     *is_equal &= mpq_equal(lo, y) && mpq_equal(hi, y);
   }
   mpq_clears(x, lo, hi, y, NULL);
@@ -126,9 +129,9 @@ static ep_status measure(study *s, const cell *c, const function *f, const ep_gr
   for (uint32_t k = 0; k < boxes && st == EP_OK; k++) {
     random_box(f, r, &x[0], &x[1]);
     function_range(f, x[0], x[1], exact[0], exact[1]);
-    st = study_relaxed(s->ctx, g, c->relaxation, &x[0], &x[1], y[0], y[1]);
+    st = relaxed_range(s->ctx, g, c->relaxation, &x[0], &x[1], y[0], y[1]);
     if (st != EP_OK) break;
-    study_gap(y[0], y[1], exact[0], exact[1], gap);
+    find_gap(y[0], y[1], exact[0], exact[1], gap);
     if (mpq_cmp(y[0], exact[0]) > 0 || mpq_cmp(y[1], exact[1]) < 0) {
       printf("UNSOUND: %s, %s\n", ep_convex_name(c->relaxation), encoding_name[c->e]);
       s->unexpected++;

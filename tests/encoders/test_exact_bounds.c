@@ -1,8 +1,8 @@
 /* The five relaxations in exact arithmetic: known gaps of networks for max(x, y); on random networks every relaxation
  * encloses the exact range and the registry's order holds; the multi-neuron relaxation of one layer over one input is
  * the exact range; cells of linearity against evaluation.
- * Seen to fail when: a line takes the other side, the octahedra are left out, cuts are added before their layer's
- * variables exist, the triangle's chord is doubled. */
+ * Seen to fail when: a corner takes the other side, the octahedra are left out, cuts are added before their layer's
+ * variables exist, the triangle's chord or half of a cell is left out. */
 #include "tests/ep_test.h"
 
 #include "encoders/exact_bounds.h"

@@ -1,7 +1,7 @@
 /* Exact linear programs: against all vertices by brute force on random programs with many ties, including those without
  * a solution and those without an optimum; a cycling example; numbers of hundreds of bits.
  * Seen to fail when: the ratio test takes the largest ratio, artificials stay in the basis, the sign of a negative
- * objective entry is lost, Bland's rule is left out (the test then runs for ever). */
+ * objective entry is lost, a directed conversion truncates. */
 #include "tests/ep_test.h"
 
 #include "encoders/exact_lp.h"

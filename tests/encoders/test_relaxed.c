@@ -1,8 +1,9 @@
 /* The registry's relaxations with certified double arithmetic: they enclose the exact range (compared in rationals),
  * their order holds, and they come within 1e-6 of what exact arithmetic says about the same relaxation; rows of joint
  * hulls hold at the network's own values (quadruple precision); max(x, y) and max over four inputs are exact jointly.
- * Seen to fail when: octahedra take the box's corners for sums, a group's ReLUs are numbered in another order, cuts are
- * never separated, the improved bound of a sum takes the wrong sign. */
+ * Seen to fail when: an octahedron's sum is a little too small, has the wrong sign or the signs swapped; a ReLU's
+ * argument loses its bias or half its weight; a cut is negated or never separated; a bound of a neuron or an output is
+ * off. */
 #include "tests/ep_test.h"
 
 #include <stdlib.h>
