@@ -5,49 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "benchmarks/plot.h"
 #include "bounds/tightness.h"
 #include "models/train/net.h"
 
 enum { N_IN = 64, N_OUT = 10, N_POINT = 8 };
-
-typedef struct series {
-  const char *name;
-  size_t n;
-  double x[16], y[16];
-} series;
-
-/* Both axes logarithmic. */
-static int plot(const char *path, const char *title, const char *x_name, size_t n, const series *s) {
-  static const char *const colour[] = {"#1f77b4", "#d62728", "#2ca02c", "#9467bd"};
-  double lo[2] = {INFINITY, INFINITY}, hi[2] = {-INFINITY, -INFINITY};
-  FILE *f = fopen(path, "wb");
-  if (!f) return -1;
-  for (size_t k = 0; k < n; k++)
-    for (size_t i = 0; i < s[k].n; i++) {
-      double v[2] = {log10(s[k].x[i]), log10(s[k].y[i])};
-      for (int q = 0; q < 2; q++) {
-        lo[q] = fmin(lo[q], v[q]);
-        hi[q] = fmax(hi[q], v[q]);
-      }
-    }
-  fprintf(f,
-          "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"560\" height=\"380\" font-family=\"sans-serif\" "
-          "font-size=\"12\">\n"
-          "<rect width=\"560\" height=\"380\" fill=\"white\"/><text x=\"70\" y=\"20\">%s</text>\n"
-          "<path d=\"M70 30V330H540\" fill=\"none\" stroke=\"black\"/>\n"
-          "<text x=\"70\" y=\"350\">%s: %g</text><text x=\"500\" y=\"350\">%g</text>\n"
-          "<text x=\"5\" y=\"330\">%.2g</text><text x=\"5\" y=\"40\">%.2g</text>\n",
-          title, x_name, pow(10, lo[0]), pow(10, hi[0]), pow(10, lo[1]), pow(10, hi[1]));
-  for (size_t k = 0; k < n; k++) {
-    fprintf(f, "<polyline fill=\"none\" stroke=\"%s\" points=\"", colour[k % 4]);
-    for (size_t i = 0; i < s[k].n; i++)
-      fprintf(f, "%.1f,%.1f ", 70 + 460 * (log10(s[k].x[i]) - lo[0]) / (hi[0] - lo[0] + 1e-12),
-              330 - 290 * (log10(s[k].y[i]) - lo[1]) / (hi[1] - lo[1] + 1e-12));
-    fprintf(f, "\"/><text x=\"400\" y=\"%zu\" fill=\"%s\">%s</text>\n", 40 + 16 * k, colour[k % 4], s[k].name);
-  }
-  fprintf(f, "</svg>\n");
-  return fclose(f);
-}
 
 static void normal(ep_rng *rng, size_t n, double *out) {
   for (size_t i = 0; i < n; i++) out[i] = ep_rng_normal(rng);
@@ -112,22 +74,10 @@ static double at_start(ep_ctx *ctx, uint32_t depth, uint32_t width, bool is_line
   return sum;
 }
 
-static FILE *table(const char *folder, const char *name, const char *head) {
-  char path[4096];
-  snprintf(path, sizeof path, "%.4000s/%s", folder, name);
-  FILE *f = fopen(path, "wb");
-  if (!f) {
-    perror(path);
-    exit(1);
-  }
-  fprintf(f, "%s\n", head);
-  return f;
-}
-
 static void widths(ep_ctx *ctx, const char *folder) {
   static const uint32_t d[] = {2, 5, 10, 20, 50, 100, 200, 400};
-  series s[3] = {{.name = "two linear layers"}, {.name = "closed form"}, {.name = "ReLU, 4 layers"}};
-  FILE *f = table(folder, "width.csv", "width,linear2,closed_form,sign_pure,relu4");
+  plot_series s[3] = {{.name = "two linear layers"}, {.name = "closed form"}, {.name = "ReLU, 4 layers"}};
+  FILE *f = plot_table(folder, "width.csv", "width,linear2,closed_form,sign_pure,relu4");
   ep_rng rng;
   char path[4096];
   ep_rng_seed(&rng, 1);
@@ -136,22 +86,20 @@ static void widths(ep_ctx *ctx, const char *folder) {
     two_layers(d[i], &rng, &ratio, &pure);
     for (uint64_t k = 0; k < 5; k++) relu += at_start(ctx, 4, d[i], false, k) / 5;
     const double y[3] = {ratio, closed, relu};
-    for (int k = 0; k < 3; k++) {
-      s[k].x[s[k].n] = d[i];
-      s[k].y[s[k].n++] = y[k];
-    }
+    for (int k = 0; k < 3; k++) plot_add(&s[k], d[i], y[k]);
     printf("width %4u: two linear layers %.4f, closed form %.4f, sign-pure pairs %.4f, ReLU 4 layers %.5f\n", d[i],
            ratio, closed, pure, relu);
     fprintf(f, "%u,%.6g,%.6g,%.6g,%.6g\n", d[i], ratio, closed, pure, relu);
   }
   fclose(f);
   snprintf(path, sizeof path, "%.4000s/width.svg", folder);
-  if (plot(path, "Tightness at the start against width", "width", 3, s) != 0) exit(1);
+  const plot_axes axes = {"Tightness at the start against width", "width", true, true};
+  if (plot_write(path, &axes, 3, s) != 0) exit(1);
 }
 
 static void depths(ep_ctx *ctx, const char *folder) {
-  series s[2] = {{.name = "ReLU"}, {.name = "linear"}};
-  FILE *f = table(folder, "depth.csv", "depth,relu,linear");
+  plot_series s[2] = {{.name = "ReLU"}, {.name = "linear"}};
+  FILE *f = plot_table(folder, "depth.csv", "depth,relu,linear");
   char path[4096];
   for (uint32_t depth = 2; depth <= 12; depth += 2) {
     double y[2] = {0, 0};
@@ -159,16 +107,14 @@ static void depths(ep_ctx *ctx, const char *folder) {
       y[0] += at_start(ctx, depth, 64, false, k) / 5;
       y[1] += at_start(ctx, depth, 64, true, k) / 5;
     }
-    for (int k = 0; k < 2; k++) {
-      s[k].x[s[k].n] = depth;
-      s[k].y[s[k].n++] = y[k];
-    }
+    for (int k = 0; k < 2; k++) plot_add(&s[k], depth, y[k]);
     printf("depth %2u: ReLU %.3g, linear %.3g, ratio %.3g\n", depth, y[0], y[1], y[0] / y[1]);
     fprintf(f, "%u,%.6g,%.6g\n", depth, y[0], y[1]);
   }
   fclose(f);
   snprintf(path, sizeof path, "%.4000s/depth.svg", folder);
-  if (plot(path, "Tightness at the start against depth, width 64", "depth", 2, s) != 0) exit(1);
+  const plot_axes axes = {"Tightness at the start against depth, width 64", "depth", true, true};
+  if (plot_write(path, &axes, 2, s) != 0) exit(1);
 }
 
 int main(int argc, char **argv) {

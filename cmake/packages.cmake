@@ -29,7 +29,7 @@ ep_need(EP_JANSSON_LIB libjansson-dev "jansson, for JSON results")
 find_library(EP_CRYPTO_LIB NAMES crypto)
 ep_need(EP_CRYPTO_LIB libssl-dev "libcrypto, SHA-256 for the checker of certificates")
 find_library(EP_GMP_LIB NAMES gmp)
-ep_need(EP_GMP_LIB libgmp-dev "GMP, exact arithmetic for the checker of certificates and the tests")
+ep_need(EP_GMP_LIB libgmp-dev "GMP, exact arithmetic: checker of certificates, joint hulls of neurons, tests")
 # Solver back ends: ON = must be there, OFF = left out, AUTO = used when found.
 macro(ep_back_end ID header library package what)
   set(EP_WITH_${ID} AUTO CACHE STRING "${what}: ON, OFF or AUTO (used when found)")

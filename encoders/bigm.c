@@ -21,6 +21,8 @@ ep_status ep_prob_close_goals(ep_prob *p) {
   return EP_OK;
 }
 
+void ep_prob_relax(ep_prob *p) { p->n_disj = p->n_choice = p->n_choice_row = 0; }
+
 /* A row with one more variable, from work arrays with room for it. */
 typedef struct wide {
   uint32_t *var;

@@ -207,11 +207,16 @@ static uint32_t clip_segments(uint32_t n, segment *seg, double l, double u) {
   return kept;
 }
 
+/* Beside a jump (Sign) a range may end a rounding error away from it: the edge from there says next to nothing and has
+ * a slope that ruins the arithmetic of linear programs. Implied rows may be left out. */
+#define STEEPEST 0x1p30
+#define SHORTEST 0x1p-20
+
 /* y >= s*x + t or y <= s*x + t over [l,u]: the slope is a guess, the intercept certified. */
 static ep_status hull_row(enc *e, const ep_univar *u, uint32_t x, uint32_t y, double slope, double l, double h,
                           bool is_upper) {
   ep_itv gap = ep_enclose(u, slope, l, h);
-  if (!(fabs(slope) < 1e100)) return EP_OK;
+  if (!(fabs(slope) < STEEPEST)) return EP_OK;
   row_start(e);
   row_term(e, 1, y);
   row_term(e, -slope, x);
@@ -248,7 +253,7 @@ static ep_status hull_rows(enc *e, const ep_univar *u, uint32_t x, uint32_t y, u
     }
     for (uint32_t k = 0; k + 1 < top; k++) {
       double dx = px[stack[k + 1]] - px[stack[k]];
-      if (dx > 0) EP_TRY(hull_row(e, u, x, y, (py[stack[k + 1]] - py[stack[k]]) / dx, l, h, side < 0));
+      if (dx > SHORTEST * (h - l)) EP_TRY(hull_row(e, u, x, y, (py[stack[k + 1]] - py[stack[k]]) / dx, l, h, side < 0));
     }
   }
   return EP_OK;

@@ -14,6 +14,8 @@
 /* Makes "one of the goals" part of the problem: a disjunction over them, plain rows where there is only one, a
  * contradiction where there is none. */
 ep_status ep_prob_close_goals(ep_prob *p);
+/* Forgets the disjunctions, of which only the implied rows remain: the linear relaxation, a superset. */
+void ep_prob_relax(ep_prob *p);
 /* The problem as a mixed-integer program: every disjunction's choices get binaries (one for two choices), their rows a
  * big M from the variables' bounds, rounded up. EP_E_UNSUPPORTED when a variable is unbounded. `*n_strict` counts rows
  * that lost their strictness. @sound outward */

@@ -6,6 +6,8 @@
 
 #include "bounds/ascent.h"
 #include "bounds/forward.h"
+#include "encoders/relaxed.h"
+#include "kernels/log.h"
 #include "models/onnx.h"
 #include "verifier/cli.h"
 #include "verifier/decimal.h"
@@ -14,6 +16,11 @@
 
 typedef enum method { IBP, FORWARD, CROWN, ALPHA, N_METHOD } method;
 static const char *const method_names[N_METHOD] = {"ibp", "forward", "crown", "alpha-crown"};
+/* Behind them: N_METHOD + c is relaxation c of encoders/relaxations.def. */
+enum { N_ALL = N_METHOD + EP_N_CONVEX };
+static const char *name_of(unsigned m) {
+  return m < N_METHOD ? method_names[m] : ep_convex_name((ep_convex)(m - N_METHOD));
+}
 
 typedef struct job {
   ep_cli *cli;
@@ -71,6 +78,20 @@ static ep_status back_substitute(const job *j, const ep_plan *plan, const ep_rel
   return EP_OK;
 }
 
+/* Programs may use as much of the time limit for the layers between as for the outputs. */
+static ep_status bound_relaxed(const job *j, ep_plan *plan, ep_convex c, const double *lo, const double *hi,
+                               ep_bound_result *out, ep_arena *arena, ep_scratch *s) {
+  double now_s = ep_time_s(), deadline_s = ep_ctx_deadline(j->cli->ctx);
+  ep_relaxed_opt opt = {.group = (uint32_t)j->cli->cfg.joint,
+                        .tightens = true,
+                        .until_s = deadline_s > 0 ? now_s + 0.5 * fmax(0, deadline_s - now_s) : 0,
+                        .pool = j->pool};
+  EP_TRY(ep_relaxed_bounds(plan, c, &opt, lo, hi, out->lo, out->hi, arena, s));
+  if (ep_convex_is_program(c) && ep_ctx_should_stop(j->cli->ctx))
+    ep_log(j->cli->ctx, 1, "warning: %s: stopped, these are the bounds found so far", ep_convex_name(c));
+  return EP_OK;
+}
+
 static ep_status bound_with(const job *j, ep_plan *plan, method m, const double *lo, const double *hi,
                             ep_bound_result *out, ep_arena *arena, ep_scratch *s) {
   const ep_graph *g = j->graph;
@@ -117,7 +138,7 @@ static void print_text(const ep_bound_result *r, uint32_t n_y) {
   for (uint32_t i = 0; i < n_y; i++) printf("  Y_%" PRIu32 " in [%.17g, %.17g]\n", i, ep_dn(r->lo[i]), ep_up(r->hi[i]));
 }
 
-static ep_status bound_method(job *j, uint32_t box, method m) {
+static ep_status bound_method(job *j, uint32_t box, unsigned m) {
   const ep_input_box *b = &j->query->box[box];
   ep_scratch *s = ep_pool_scratch(j->pool);
   ep_scratch_mark mark = ep_scratch_save(s);
@@ -127,14 +148,17 @@ static ep_status bound_method(job *j, uint32_t box, method m) {
   uint32_t n_y = j->query->n_y;
   ep_bound_result *r = &j->result[j->n_result];
   r->box = box;
-  r->method = method_names[m];
+  r->method = name_of(m);
   r->lo = EP_ARENA(&j->arena, double, n_y + 1u);
   r->hi = EP_ARENA(&j->arena, double, n_y + 1u);
   double t0 = ep_time_s();
   ep_status st = EP_E_NOMEM;
   if (!r->lo || !r->hi) goto done;
   EP_GOTO(ep_plan_create(j->cli->ctx, j->graph, b->lo, b->hi, s, &plan));
-  EP_GOTO(bound_with(j, plan, m, b->lo, b->hi, r, &arena, s));
+  if (m < N_METHOD)
+    EP_GOTO(bound_with(j, plan, (method)m, b->lo, b->hi, r, &arena, s));
+  else
+    EP_GOTO(bound_relaxed(j, plan, (ep_convex)(m - N_METHOD), b->lo, b->hi, r, &arena, s));
   r->seconds = ep_time_s() - t0;
   j->n_result++;
   if (!j->is_json) print_text(r, n_y);
@@ -145,21 +169,46 @@ done:
   return st;
 }
 
+/* "all" are the one-shot methods, "relaxations" those of the registry; a name that both have is the former. */
+static bool is_wanted(const char *wanted, unsigned m) {
+  if (strcmp(wanted, "all") == 0) return m < N_METHOD;
+  if (strcmp(wanted, "relaxations") == 0) return m >= N_METHOD;
+  if (strcmp(wanted, name_of(m)) != 0) return false;
+  for (unsigned k = 0; k < m; k++)
+    if (strcmp(name_of(k), name_of(m)) == 0) return false;
+  return true;
+}
+
+static ep_status wanted_methods(const job *j, bool *is_in) {
+  const ep_config *cfg = &j->cli->cfg;
+  ep_convex c;
+  bool has_any = false;
+  if (cfg->method && cfg->relaxation)
+    return EP_FAIL(j->cli->ctx, EP_E_OPTION, "'bound' takes either --method or --relaxation");
+  if (cfg->relaxation && !ep_convex_find(cfg->relaxation, &c))
+    return EP_FAIL(j->cli->ctx, EP_E_OPTION, "--relaxation: '%s' is not one of 'epsproof help relaxations'",
+                   cfg->relaxation);
+  const char *wanted = cfg->relaxation ? cfg->relaxation : cfg->method ? cfg->method : "all";
+  for (unsigned m = 0; m < N_ALL; m++) has_any |= is_in[m] = is_wanted(wanted, m);
+  if (has_any) return EP_OK;
+  return EP_FAIL(j->cli->ctx, EP_E_OPTION,
+                 "--method: '%s' is not one of all|ibp|forward|crown|alpha-crown|relaxations|deeppoly-0|deeppoly-1|"
+                 "triangle|multi-neuron",
+                 wanted);
+}
+
 static ep_status bound_all(job *j) {
-  const char *wanted = j->cli->cfg.method ? j->cli->cfg.method : "all";
-  bool is_known = strcmp(wanted, "all") == 0;
-  for (method m = 0; m < N_METHOD; m++) is_known = is_known || strcmp(wanted, method_names[m]) == 0;
-  if (!is_known)
-    return EP_FAIL(j->cli->ctx, EP_E_OPTION, "--method: '%s' is not one of all|ibp|forward|crown|alpha-crown", wanted);
-  j->result = EP_ARENA(&j->arena, ep_bound_result, (size_t)j->query->n_box * N_METHOD + 1);
+  bool is_in[N_ALL];
+  EP_TRY(wanted_methods(j, is_in));
+  j->result = EP_ARENA(&j->arena, ep_bound_result, (size_t)j->query->n_box * N_ALL + 1);
   if (!j->result) return EP_E_NOMEM;
   for (uint32_t box = 0; box < j->query->n_box; box++) {
     if (j->query->box[box].is_empty) {
       if (!j->is_json) printf("box %" PRIu32 ": empty\n", box);
       continue;
     }
-    for (method m = 0; m < N_METHOD; m++)
-      if (strcmp(wanted, "all") == 0 || strcmp(wanted, method_names[m]) == 0) EP_TRY(bound_method(j, box, m));
+    for (unsigned m = 0; m < N_ALL; m++)
+      if (is_in[m]) EP_TRY(bound_method(j, box, m));
   }
   return EP_OK;
 }

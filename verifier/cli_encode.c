@@ -10,6 +10,7 @@
 #include "models/onnx.h"
 #include "verifier/binary_goal.h"
 #include "verifier/cli.h"
+#include "verifier/cuts.h"
 #include "verifier/goal.h"
 #include "verifier/vnnlib.h"
 
@@ -90,6 +91,25 @@ static ep_status encode_binary(job *j) {
   return ep_binary_goal_create(j->cli->ctx, j->graph, j->query, 0, NULL, ep_pool_scratch(j->pool), &j->binary);
 }
 
+/* The goals over the linear relaxation of the network that is asked for, with half of the time for better bounds
+ * (multi-neuron). Only a property of several disjuncts will keep a choice. */
+static ep_status relaxed_goals(job *j) {
+  ep_ctx *ctx = j->cli->ctx;
+  ep_scratch *s = ep_pool_scratch(j->pool);
+  double now_s = ep_time_s(), deadline_s = ep_ctx_deadline(ctx);
+  ep_joints joints = {0};
+  ep_convex c;
+  EP_TRY(ep_cuts_relaxation(ctx, &j->cli->cfg, &c));
+  ep_status st = EP_OK;
+  if (c == EP_CONVEX_MULTI_NEURON)
+    st = ep_cuts_join(j->root, now_s + 0.5 * (deadline_s > 0 ? fmax(0, deadline_s - now_s) : 60), &joints);
+  if (st == EP_OK) st = ep_goals_create(j->root, true, s, &j->goals);
+  if (st == EP_OK) ep_prob_relax(j->goals.net->prob);
+  if (st == EP_OK && joints.n) st = ep_cuts_add(&j->goals, &joints);
+  ep_joints_clear(&joints);
+  return st;
+}
+
 /* Loads, bounds, encodes. */
 static ep_status encode(job *j) {
   ep_ctx *ctx = j->cli->ctx;
@@ -99,6 +119,8 @@ static ep_status encode(job *j) {
   if (j->query->declared && j->query->declared->is_float32)
     ep_log(ctx, 1, "warning: the query is about float32 executions, the encoding is of the real function");
   EP_TRY(ep_pool_create(ctx, (unsigned)j->cli->cfg.threads, &j->pool));
+  if (is_boolean(j) && j->cli->cfg.relaxation)
+    return EP_FAIL(ctx, EP_E_OPTION, "--relaxation: --to %s has no linear relaxation", j->cli->cfg.to);
   if (is_boolean(j)) return encode_binary(j);
   EP_TRY(ep_network_check(ctx, j->graph));
   EP_TRY(one_box(j));
@@ -106,7 +128,10 @@ static ep_status encode(job *j) {
   EP_TRY(ep_root_create(&j->run, 0, &j->root));
   ep_ascent_opt opt = ep_ascent_default();
   EP_TRY(ep_root_bound(j->root, EP_ROOT_CROWN, &opt));
-  EP_TRY(ep_goals_create(j->root, true, ep_pool_scratch(j->pool), &j->goals));
+  if (j->cli->cfg.relaxation)
+    EP_TRY(relaxed_goals(j));
+  else
+    EP_TRY(ep_goals_create(j->root, true, ep_pool_scratch(j->pool), &j->goals));
   ep_prob *p = j->goals.net->prob;
   ep_log(ctx, 2, "%u variables, %u rows, %u unstable neurons, %u pool windows", p->n_var, p->n_row,
          j->goals.net->n_unstable, j->goals.net->n_pool);
@@ -128,8 +153,9 @@ static ep_status write_to(job *j, FILE *out) {
   const char *to = j->cli->cfg.to;
   char comment[1024];
   uint32_t n_strict;
-  snprintf(comment, sizeof comment, "epsproof %s, network %s (%.12s), property %s (%.12s)\nfeasible = sat",
-           ep_cli_version(), j->cli->arg[0], j->graph->sha256, j->cli->arg[1], j->query->sha256);
+  snprintf(comment, sizeof comment, "epsproof %s, network %s (%.12s), property %s (%.12s)\n%s", ep_cli_version(),
+           j->cli->arg[0], j->graph->sha256, j->cli->arg[1], j->query->sha256,
+           j->cli->cfg.relaxation ? "infeasible = unsat (a relaxation)" : "feasible = sat");
   if (j->binary) return write_binary(j, comment, out);
   if (strcmp(to, "smt2") == 0) return ep_write_smt2(j->goals.net->prob, comment, out);
   EP_TRY(ep_prob_big_m(j->goals.net->prob, &j->flat, &n_strict));

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "encoders/relaxation.h"
 #include "ep_version.h"
 #include "models/train/loss.h"
 #include "models/train/net.h"
@@ -111,6 +112,12 @@ static void print_methods(FILE *out) {
   for (size_t i = 0; i < ep_n_losses; i++) fprintf(out, "  %-14s %s\n", ep_losses[i].name, ep_losses[i].help);
   fputs("\narchitectures (--arch NAME):\n", out);
   for (size_t i = 0; i < ep_n_archs; i++) fprintf(out, "  %-14s %s\n", ep_archs[i].name, ep_archs[i].help);
+}
+
+static void print_relaxations(FILE *out) {
+  fputs("convex relaxations (bound --relaxation NAME), from loose to tight:\n", out);
+  for (int c = 0; c < EP_N_CONVEX; c++)
+    fprintf(out, "  %-14s %s\n", ep_convex_name((ep_convex)c), ep_convex_help((ep_convex)c));
 }
 
 /* Text for roff: a leading dot or quote and every hyphen and backslash need care. */
@@ -227,6 +234,8 @@ ep_status ep_cli_help(ep_cli *cli, int *exit_code) {
     print_engines(stdout);
   else if (strcmp(topic, "methods") == 0)
     print_methods(stdout);
+  else if (strcmp(topic, "relaxations") == 0)
+    print_relaxations(stdout);
   else if (strcmp(topic, "options") == 0)
     print_options(stdout, NULL);
   else if (strcmp(topic, "man") == 0)
@@ -235,6 +244,7 @@ ep_status ep_cli_help(ep_cli *cli, int *exit_code) {
     print_completion(stdout);
   else
     return EP_FAIL(cli->ctx, EP_E_OPTION,
-                   "no help on '%s' (topics: a command, engines, methods, options, man, completion)", topic);
+                   "no help on '%s' (topics: a command, engines, methods, relaxations, options, man, completion)",
+                   topic);
   return EP_OK;
 }

@@ -14,6 +14,7 @@
 #include "verifier/cli.h"
 #include "verifier/cli_attack.h"
 #include "verifier/cli_robust.h"
+#include "verifier/cuts.h"
 #include "verifier/report.h"
 #include "verifier/vnnlib.h"
 #include "verifier/vnnlib_write.h"
@@ -61,7 +62,11 @@ static ep_status check_names(ep_ctx *ctx, const ep_config *cfg) {
   if (cfg->certificate && !ep_engine_find(cfg->engine)->can_certify)
     return EP_FAIL(ctx, EP_E_OPTION, "--certificate: the engine '%s' writes none (docs/certificate.md says why)%s",
                    cfg->engine, strcmp(cfg->engine, "sat") == 0 ? "; --proof writes the proof of its clauses" : "");
-  return EP_OK;
+  if (cfg->relaxation && strcmp(cfg->engine, "lp") != 0 && strcmp(cfg->engine, "milp") != 0)
+    return EP_FAIL(ctx, EP_E_OPTION, "--relaxation: the engine '%s' has none to choose (lp and milp have)",
+                   cfg->engine);
+  ep_convex relaxation;
+  return ep_cuts_relaxation(ctx, cfg, &relaxation);
 }
 
 /* A certificate is about a property file: a query from flags is written as one, beside the certificate. */

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "verifier/boxes.h"
+#include "verifier/cuts.h"
 #include "verifier/milp.h"
 
 typedef struct sweep {
@@ -27,11 +28,39 @@ static ep_status encode(const sweep *w, ep_root *root, ep_phase *ph, ep_milp **m
   return ep_milp_relax(*m);
 }
 
+/* The problem again, with rows of joint hulls over bounds improved until `until_s`, and the relaxation over it. */
+static ep_status join_neurons(const sweep *w, ep_root *root, double until_s, ep_phase *ph, ep_milp **m) {
+  ep_joints joints;
+  ep_goals goals;
+  ep_ascent_opt opt = ep_ascent_default();
+  ep_scratch *s = ep_pool_scratch(root->run->pool);
+  ph->domains += (*m)->cases;
+  ep_milp_destroy(*m);
+  *m = NULL;
+  ep_status st = ep_cuts_join(root, until_s, &joints);
+  if (st == EP_OK) st = ep_root_bound(root, EP_ROOT_CROWN, &opt);
+  if (st == EP_OK && ep_run_is_box_open(root->run, root->box)) {
+    st = ep_goals_create(root, false, s, &goals);
+    if (st == EP_OK) {
+      st = ep_cuts_add(&goals, &joints);
+      if (st == EP_OK)
+        st = ep_milp_create_for(root, &goals, s, m);
+      else
+        ep_goals_clear(&goals);
+    }
+    if (st == EP_OK) ep_milp_end_at(*m, w->until_s);
+    if (st == EP_OK) st = ep_milp_relax(*m);
+  }
+  ep_joints_clear(&joints);
+  return st;
+}
+
 /* Certified bounds, then linear programs. */
 static ep_status solve(sweep *w, ep_root *root, uint32_t n_left, ep_phase *ph, ep_milp **m, bool *is_sat) {
   ep_run *run = root->run;
   ep_ascent_opt opt = ep_ascent_default();
   ep_obbt_stats tight;
+  ep_convex relaxation;
   opt.iterations = (uint32_t)run->cfg->iterations;
   EP_TRY(ep_root_bound(root, EP_ROOT_CROWN, &opt));
   if (!ep_run_is_box_open(run, root->box)) return EP_OK;
@@ -45,6 +74,11 @@ static ep_status solve(sweep *w, ep_root *root, uint32_t n_left, ep_phase *ph, e
            tight.unstable_before, tight.unstable_after, (unsigned long long)tight.programs);
     if (!ep_run_is_box_open(run, root->box)) return EP_OK;
     EP_TRY(encode(w, root, ph, m));
+  }
+  EP_TRY(ep_cuts_relaxation(run->ctx, run->cfg, &relaxation));
+  if (relaxation == EP_CONVEX_MULTI_NEURON) {
+    EP_TRY(join_neurons(w, root, run->cfg->obbt > 0 ? tightening_ends(w, run, n_left) : 0, ph, m));
+    if (!*m) return EP_OK;
   }
   for (uint32_t g = 0; w->opt->is_branching && g < (*m)->goals.n && !*is_sat; g++) {
     bool is_stuck = false;

@@ -6,7 +6,7 @@ set(third_party
   "onnx/onnx.pb-c.h|^(models/onnx|checker/net\\.c$)"
   "zlib.h|^(models/onnx_bytes|verifier/vnnlib_lex|verifier/certificate|verifier/cli_certificate|checker/base)\\.c$"
   "openssl/sha.h|^checker/base\\.c$"
-  "gmp.h|^checker/(query|exact)\\.c$"
+  "gmp.h|^(checker/(query|exact)\\.c|encoders/rational\\.h)$"
   "png.h|^models/(dataset|image_png)\\.c$"
   "jansson.h|^verifier/json_out\\.c$"
   "z3.h|^encoders/backend_z3\\.c$"

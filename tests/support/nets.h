@@ -91,6 +91,47 @@ static inline ep_status net_make(ep_ctx *ctx, uint64_t seed, const net_opt *o, e
   return st;
 }
 
+/* out = W in, W given [n_out x n_in]. */
+static inline ep_status net_matrix(ep_builder *b, const char *in, const char *out, uint32_t n_out, uint32_t n_in,
+                                   double *w) {
+  char name[32];
+  ep_attr trans = {.name = "transB", .type = EP_ATTR_INT, .i = 1};
+  ep_attrs attrs = {1, &trans};
+  ep_tensor t = {EP_DT_F32, {2, {n_out, n_in}}, (size_t)n_out * n_in, w, NULL};
+  const char *ins[2] = {in, name};
+  snprintf(name, sizeof name, "w_%s", out);
+  EP_TRY(ep_builder_constant(b, name, &t));
+  return ep_builder_node(b, "Gemm", out, 2, ins, out, &attrs);
+}
+
+/* max(x_1, .., x_d) for x >= 0 and d <= 8, layer by layer: m = x_k + relu(m - x_k), the x still to come pass through.
+ * Layer k sees x_1, .., x_d (k = 1) or relu, x_k, .., x_d, whose first two add up to the maximum so far. */
+static inline ep_status net_make_max(ep_ctx *ctx, uint32_t d, ep_graph **out) {
+  ep_builder *b;
+  ep_shape s = {.rank = 2, .dim = {1, d}};
+  char in[16] = "x", z[16], a[16];
+  double last[2] = {1, 1};
+  EP_TRY(ep_builder_create(ctx, 13, &b));
+  ep_status st = ep_builder_input(b, "x", EP_DT_F32, &s);
+  for (uint32_t k = 1; k < d && st == EP_OK; k++) {
+    uint32_t more = k > 1, n_out = d - k + 1, n_in = n_out + more;
+    double w[9 * 9] = {0};
+    w[0] = w[more] = 1;
+    w[more + 1] = -1;
+    for (uint32_t i = 1; i < n_out; i++) w[i * n_in + i + more] = 1;
+    snprintf(z, sizeof z, "z%u", k);
+    snprintf(a, sizeof a, "a%u", k);
+    st = net_matrix(b, in, z, n_out, n_in, w);
+    const char *one[1] = {z};
+    if (st == EP_OK) st = ep_builder_node(b, "Relu", a, 1, one, a, NULL);
+    memcpy(in, a, sizeof in);
+  }
+  if (st == EP_OK) st = net_matrix(b, in, "y", 1, 2, last);
+  if (st == EP_OK) st = ep_builder_finish(b, "y", out);
+  ep_builder_destroy(b);
+  return st;
+}
+
 /* Values of all nodes at x in quadruple precision; only piecewise linear activations (Relu, LeakyRelu, Abs). */
 static inline void net_eval_quad(const ep_graph *g, const double *x, quad *const *v) {
   for (uint32_t i = 0; i < g->val[g->input].n; i++) v[g->input][i] = x[i];
