@@ -103,8 +103,8 @@ ep_status FN(ep_eval)(const ep_graph *g, size_t batch, const REAL *x, ep_scratch
 }
 
 /* GENERAL nodes supply a float64 rule only; other precisions go through a copy of the sample. */
-static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, size_t many,
-                                  REAL **gv, ep_scratch *s) {
+static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, size_t many, REAL **gv,
+                                  ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   size_t n_y = g->val[nd->out].n;
   double **x = EP_SCRATCH(s, double *, nd->n_in), **gx = EP_SCRATCH(s, double *, nd->n_in);

@@ -24,16 +24,21 @@ const ep_attack_kind *ep_attack_kind_find(const char *name) {
 
 /* ---- losses ---- */
 
-/* Minus the cross-entropy: the logarithm of the label's probability. */
+/* Minus the cross-entropy: the logarithm of the label's probability, from its differences to the other scores. Nothing
+ * is taken from 1, so that neither value nor gradient vanishes where the network is sure to float32's last bit (there
+ * the usual p - 1 is 0, and attacks are led astray). */
 float ep_adversary_cross_entropy(const ep_adversary *a, uint32_t row, const float *y, float *gy) {
-  float top = y[0], sum = 0;
+  float top = 0, sum = 0, own = 0;
   (void)row;
   assert(a->n_class >= 2);
-  for (uint32_t j = 1; j < a->n_class; j++) top = fmaxf(top, y[j]);
-  for (uint32_t j = 0; j < a->n_class; j++) sum += gy[j] = expf(y[j] - top);
-  for (uint32_t j = 0; j < a->n_class; j++) gy[j] /= -sum;
-  gy[a->label] += 1;
-  return y[a->label] - top - logf(sum);
+  for (uint32_t j = 0; j < a->n_class; j++) top = fmaxf(top, y[j] - y[a->label]);
+  for (uint32_t j = 0; j < a->n_class; j++)
+    if (j != a->label) sum += gy[j] = expf(y[j] - y[a->label] - top);
+  float all = expf(-top) + sum;
+  for (uint32_t j = 0; j < a->n_class; j++)
+    if (j != a->label) own += gy[j] = -gy[j] / all;
+  gy[a->label] = -own;
+  return top > 0 ? -top - logf(all) : -log1pf(sum);
 }
 
 /* The `n` largest of y in order. */

@@ -14,7 +14,8 @@ static void many_rows_are_single_gradients(void **state) {
   static const char *const nets[] = {
       "x:1,36; a = Gemm x c20,36 c20 transB=1; b = Relu a; c = Gemm b c12,20 c12 transB=1; d = Sigmoid c; y = Gemm d "
       "c5,12 c5 transB=1",
-      "x:1,1,6,6; a = Conv x c3,1,3,3 c3; p = MaxPool a kernel_shape=[2,2] strides=[2,2]; f = Flatten p; y = Gemm f c5,12 "
+      "x:1,1,6,6; a = Conv x c3,1,3,3 c3; p = MaxPool a kernel_shape=[2,2] strides=[2,2]; f = Flatten p; y = Gemm f "
+      "c5,12 "
       "c5 transB=1"};
   for (size_t k = 0; k < 2; k++) {
     ep_ctx *ctx = ep_ctx_create();

@@ -6,7 +6,7 @@
 
 #include "models/eval.h"
 #include "tests/ep_test.h"
-#include "tests/support/affine3.h"
+#include "tests/support/affine.h"
 #include "tests/support/netlang.h"
 
 /* One input x, scores x * x and 4. */
@@ -50,9 +50,6 @@ static ep_adversary_result attack(ep_ctx *ctx, const ep_graph *g, const char *na
   return r;
 }
 
-/* At (1, 1) of affine3 class 0 scores 7, class 1 scores 1: 6 / |(3,4)|_2 = 1.2 and 6 / |(3,4)|_1 = 6/7 away; class 2
- * (-11) is 18 /
- * |(11,-2)| = 1.61 away. */
 static void test_distances(void **state) {
   (void)state;
   ep_ctx *ctx = ep_ctx_create();
@@ -194,6 +191,27 @@ static void test_binary(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* Of four pixels at 0, the pair (0, 2) has the largest product of gain and loss for class 1: 2.2 * 1.2; nothing helps
+ * class 2. (With the signs of the losses turned it would be (0, 1).) */
+static void test_jsma(void **state) {
+  (void)state;
+  static const double w[12] = {-1, 2, -0.2, -1, 2, 1, 0.2, -1, 0, 0, 0, 0}, c[3] = {1, 0, -100};
+  static const float want[4] = {1, 0, 1, 0};
+  ep_ctx *ctx = ep_ctx_create();
+  ep_graph *g;
+  const float x[4] = {0};
+  float adv[4];
+  assert_int_equal(affine_net(ctx, 4, 3, w, c, &g), EP_OK);
+  ep_adversary_opt o = options(EP_NORM_LINF, -1);
+  o.clip_lo = 0;
+  o.clip_hi = 1;
+  ep_adversary_result r = attack(ctx, g, "jsma", &o, x, 0, adv);
+  assert_true(r.is_found && r.fooled == 1 && r.l0 == 2);
+  assert_memory_equal(adv, want, sizeof adv);
+  ep_graph_destroy(g);
+  ep_ctx_destroy(ctx);
+}
+
 /* A budget is kept by every attack, and used up by those that find nothing. */
 static void test_budget(void **state) {
   (void)state;
@@ -243,9 +261,23 @@ static void test_losses(void **state) {
     }
 }
 
+/* Scores 60 apart: the label's probability is 1 to the last bit, and the loss still leads away from it. */
+static void test_sure_networks(void **state) {
+  (void)state;
+  const float y[3] = {-30, 30, -40};
+  float gy[3];
+  ep_adversary a = {.n_class = 3, .label = 1};
+  float v = ep_adversary_cross_entropy(&a, 0, y, gy);
+  assert_true(v < 0 && v > -1e-25f);
+  assert_true(gy[0] < 0 && gy[2] < 0 && gy[1] > 0 && fabsf(gy[0] + gy[1] + gy[2]) <= 1e-6f * gy[1]);
+  a.label = 2; /* and 70 behind: the gap is the loss */
+  assert_true(fabsf(ep_adversary_cross_entropy(&a, 0, y, gy) + 70) < 1e-4f && fabsf(gy[2] - 1) < 1e-6f);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_distances), cmocka_unit_test(test_properties),
-                                     cmocka_unit_test(test_losses), cmocka_unit_test(test_binary),
-                                     cmocka_unit_test(test_budget)};
+                                     cmocka_unit_test(test_losses),    cmocka_unit_test(test_sure_networks),
+                                     cmocka_unit_test(test_binary),    cmocka_unit_test(test_budget),
+                                     cmocka_unit_test(test_jsma)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

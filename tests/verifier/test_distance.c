@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "tests/ep_test.h"
-#include "tests/support/affine3.h"
+#include "tests/support/affine.h"
 
 static void config(ep_config *cfg, const char *engine) {
   ep_config_default(cfg);

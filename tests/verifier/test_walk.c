@@ -56,7 +56,10 @@ static double least_with_momentum(float c, uint32_t steps, float *last_step) {
     least = fminf(least, loss);
     ep_walk_momentum_note(&m, &w, &x, &loss, &last);
     last = loss;
+    bool is_back = m.is_back[0];
+    float top = m.top[0];
     ep_walk_momentum_step(&m, 0, &w, &g, &x);
+    if (is_back) assert_true(m.old[0] == top && fabsf(x - top) <= step + 1e-6f);
     assert_true(x >= 0 && x <= 1);
     assert_true(m.top_loss[0] == least && fabsf(fabsf(m.top[0] - c) - least) < 1e-6f);
   }
