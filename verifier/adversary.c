@@ -6,8 +6,9 @@
 
 #include "models/eval.h"
 
-/* So many gradients, about, are taken side by side: enough to keep the matrix products busy. */
-enum { ROWS = 64 };
+/* So many gradients, about, are taken side by side: enough to keep the matrix products busy. And so many values of
+ * nodes, about, are kept for it (in float32, times two). */
+enum { ROWS = 64, MOST_VALUES = 1 << 25 };
 
 const ep_attack_kind ep_attack_kinds[] = {
 #define EP_ATTACK(id, name, is_minimal, help) {name, help, is_minimal, ep_adversary_##id},
@@ -107,6 +108,27 @@ double ep_adversary_distance(const ep_adversary *a, const float *x) {
 void ep_adversary_clip(const ep_adversary *a, float *x) {
   const float lo = (float)a->opt->clip_lo, hi = (float)a->opt->clip_hi;
   for (uint32_t i = 0; i < a->n; i++) x[i] = x[i] < lo ? lo : x[i] > hi ? hi : x[i];
+}
+
+const float *ep_adversary_nearest(const ep_adversary *a, double *size, double *gap) {
+  const float *own = a->grad + (size_t)a->n_rival * a->n, *best = NULL;
+  bool is_l2 = a->opt->norm == EP_NORM_L2;
+  double nearest = INFINITY;
+  for (uint32_t k = 0; k < a->n_rival; k++) {
+    const float *row = a->grad + (size_t)k * a->n;
+    double norm = 0, f = (double)a->y[a->rank[k]] - (double)a->y[a->label];
+    for (uint32_t i = 0; i < a->n; i++) {
+      double w = (double)row[i] - (double)own[i];
+      norm += is_l2 ? w * w : fabs(w);
+    }
+    if (is_l2) norm = sqrt(norm);
+    if (!(norm > 0) || fabs(f) / norm >= nearest) continue;
+    nearest = fabs(f) / norm;
+    best = row;
+    *size = norm;
+    *gap = f;
+  }
+  return best;
 }
 
 /* A sample that is itself out of the valid range may stay where it is. */
@@ -354,17 +376,17 @@ static ep_status one_group(void *arg, size_t index, unsigned worker, ep_scratch 
   return EP_OK;
 }
 
-/* Samples per group: by what the first one asks for. */
+/* Samples per group: by what the first one asks for, and by the memory that the network's values take. */
 static ep_status group_size(job *j, ep_scratch *s) {
-  ep_adversary_result keep = j->out[0];
   ep_adversary a;
   ep_scratch_mark m = ep_scratch_save(s);
   j->group = 1;
   EP_TRY(begin(j, 0, &a, s));
   if (!a.step) EP_TRY(j->kind->start(&a, s)); /* not to be attacked, but alike */
-  uint64_t each = cost(&a);
-  j->group = each && each < ROWS ? (size_t)(ROWS / each) : 1;
-  j->out[0] = keep;
+  uint64_t each = cost(&a), values = 0;
+  for (uint32_t v = 0; v < j->g->n_val; v++) values += j->g->val[v].n;
+  uint64_t rows = values < MOST_VALUES / ROWS ? ROWS : MOST_VALUES / values;
+  if (each && each < rows) j->group = (size_t)(rows / each);
   ep_scratch_restore(s, m);
   return EP_OK;
 }

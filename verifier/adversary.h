@@ -102,6 +102,10 @@ bool ep_adversary_is_fooled(const ep_adversary *a, const float *y);
 double ep_adversary_distance(const ep_adversary *a, const float *x);
 /* Brings x into the valid range. */
 void ep_adversary_clip(const ep_adversary *a, float *x);
+/* Of the rivals' boundaries f_k = f_label, linearised by the Jacobian at point 0, the nearest one in the norm: class
+ * k's row. *size = |w|_q of w = that row less the label's, 1/p + 1/q = 1, and *gap = f_k - f_label there, so that it is
+ * |gap|/size away. NULL when all are flat. */
+const float *ep_adversary_nearest(const ep_adversary *a, double *size, double *gap);
 /* Where points may be within a radius of the sample, in opt->norm. A step of length 1 crosses the ball (walk.h). */
 typedef struct ep_adversary_ball {
   ep_walk walk;

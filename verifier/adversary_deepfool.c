@@ -11,31 +11,18 @@ typedef struct deepfool {
   uint32_t it;
 } deepfool;
 
-/* One linearised step: the class k whose boundary f_k = f_label is nearest, and the step onto it, added to r[n]. For
- * the l_p norm with 1/p + 1/q = 1 the distance is |f'|/|w|_q; the step is that distance times w/|w|_2 (l2), sign(w)
- * (linf). The authors' code adds 1e-4 to the distance, which lands beyond the boundary also where the gap is tiny. */
+/* The step onto the nearest linearised boundary, added to r[n]: its distance times w/|w|_2 (l2) or sign(w) (linf). The
+ * authors' code adds 1e-4 to the distance, which lands beyond the boundary also where the gap is tiny. */
 static bool deepfool_add(const ep_adversary *a, float *r) {
-  const float *own = a->grad + (size_t)a->n_rival * a->n, *w_best = NULL;
-  double nearest = INFINITY, size = 0;
+  const float *own = a->grad + (size_t)a->n_rival * a->n;
   bool is_l2 = a->opt->norm == EP_NORM_L2;
-  for (uint32_t k = 0; k < a->n_rival; k++) {
-    const float *w = a->grad + (size_t)k * a->n;
-    double norm = 0, f = fabs((double)a->y[a->rank[k]] - (double)a->y[a->label]);
-    for (uint32_t i = 0; i < a->n; i++) {
-      double d = (double)w[i] - (double)own[i];
-      norm += is_l2 ? d * d : fabs(d);
-    }
-    if (is_l2) norm = sqrt(norm);
-    if (!(norm > 0) || f / norm >= nearest) continue;
-    nearest = f / norm;
-    w_best = w;
-    size = norm;
-  }
-  if (!w_best) return false;
-  nearest += 1e-4;
+  double size, gap;
+  const float *row = ep_adversary_nearest(a, &size, &gap);
+  if (!row) return false;
+  double far = fabs(gap) / size + 1e-4;
   for (uint32_t i = 0; i < a->n; i++) {
-    double d = (double)w_best[i] - (double)own[i];
-    r[i] += (float)(nearest * (is_l2 ? d / size : (double)(d > 0) - (double)(d < 0)));
+    double w = (double)row[i] - (double)own[i];
+    r[i] += (float)(far * (is_l2 ? w / size : (double)(w > 0) - (double)(w < 0)));
   }
   return true;
 }

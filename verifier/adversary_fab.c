@@ -48,28 +48,6 @@ static void project(const ep_adversary *a, const float *p, const float *w, doubl
   }
 }
 
-/* The nearest linearised boundary to the point: w and the signed gap there; false when all are flat. */
-static bool nearest_plane(const ep_adversary *a, float *w, double *gap) {
-  const float *own = a->grad + (size_t)a->n_rival * a->n, *best = NULL;
-  bool is_l2 = a->opt->norm == EP_NORM_L2;
-  double nearest = INFINITY;
-  for (uint32_t k = 0; k < a->n_rival; k++) {
-    const float *g = a->grad + (size_t)k * a->n;
-    double norm = 0, f = (double)a->y[a->rank[k]] - (double)a->y[a->label];
-    for (uint32_t i = 0; i < a->n; i++) {
-      double d = (double)g[i] - (double)own[i];
-      norm += is_l2 ? d * d : fabs(d);
-    }
-    if (is_l2) norm = sqrt(norm);
-    if (!(norm > 0) || fabs(f) / norm >= nearest) continue;
-    nearest = fabs(f) / norm;
-    best = g;
-    *gap = f;
-  }
-  for (uint32_t i = 0; best && i < a->n; i++) w[i] = best[i] - own[i];
-  return best != NULL;
-}
-
 static double norm_of(const ep_adversary *a, const float *d) {
   double sum = 0, most = 0;
   for (uint32_t i = 0; i < a->n; i++) {
@@ -83,8 +61,10 @@ static double norm_of(const ep_adversary *a, const float *d) {
 static bool fab_move(ep_adversary *a) {
   const double eta = 1.05, most = 0.1;
   fab *f = a->state;
-  double gap = 0, shift = 0;
-  if (!nearest_plane(a, f->w, &gap)) return false;
+  double size, gap, shift = 0;
+  const float *row = ep_adversary_nearest(a, &size, &gap), *own = a->grad + (size_t)a->n_rival * a->n;
+  if (!row) return false;
+  for (uint32_t i = 0; i < a->n; i++) f->w[i] = row[i] - own[i];
   for (uint32_t i = 0; i < a->n; i++) shift += (double)f->w[i] * ((double)a->x[i] - (double)a->at[i]);
   project(a, a->at, f->w, -gap, f->to_at);
   project(a, a->x, f->w, -gap - shift, f->to_x);

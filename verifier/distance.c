@@ -85,8 +85,10 @@ ep_status ep_distance_enclose(ep_ctx *ctx, const ep_graph *g, const float *x, ui
               .d = out};
   ep_verdict v;
   assert(start > 0 && tolerance > 0);
-  /* A hair more than the attack's distance, which was rounded; further where that is not enough. */
-  for (double at = start * (1 + 1e-6); !(out->refuted < INFINITY) && out->n_query < MOST_OPEN; at *= 2)
+  /* A hair more than the attack's distance, which was rounded; further where that is not enough, up to all that is
+   * valid. */
+  double all = 2 * (clip_hi - clip_lo);
+  for (double at = start * (1 + 1e-6); !(out->refuted < INFINITY) && out->n_query < MOST_OPEN && at < all; at *= 2)
     EP_TRY(ask(&s, at, &v));
   if (!(out->refuted < INFINITY)) return EP_OK;
   /* Attacks are often all but exact: try that first. */
