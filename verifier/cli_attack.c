@@ -74,7 +74,8 @@ static ep_status load(job *j) {
 /* In pieces, so that what is done counts when a signal comes; j->in.n is what was attacked. */
 static ep_status attack_all(job *j) {
   enum { PIECE = 256 };
-  size_t n_in = j->in.data.n_in;
+  double start = ep_time_s();
+  size_t n_in = j->in.data.n_in, todo = j->in.n;
   for (size_t i = 0, n; i < j->in.n; i += n) {
     n = j->in.n - i < PIECE ? j->in.n - i : PIECE;
     ep_adversary_opt o = j->opt;
@@ -87,6 +88,7 @@ static ep_status attack_all(job *j) {
     } else {
       EP_TRY(st);
     }
+    ep_cli_data_tick(j->cli, j->in.n < todo ? todo : i + n, todo, start);
   }
   return EP_OK;
 }

@@ -186,7 +186,10 @@ ep_status ep_cli_distance(ep_cli *cli, int *exit_code) {
   ep_status st;
   EP_GOTO(load(&j));
   head(&j);
-  for (size_t i = 0; i < j.in.n && st == EP_OK; i++) st = one(&j, j.in.first + i);
+  for (size_t i = 0; i < j.in.n && st == EP_OK; i++) {
+    st = one(&j, j.in.first + i);
+    ep_cli_data_tick(cli, st == EP_OK ? i + 1 : j.in.n, j.in.n, start);
+  }
   if (st == EP_E_STOPPED && j.n_seen) {
     ep_log(cli->ctx, 1, "interrupted in sample %zu of %zu", j.n_seen, j.in.n);
     st = EP_OK;

@@ -16,8 +16,8 @@ typedef struct search {
   double clip_lo, clip_hi, tolerance;
   const ep_config *cfg;
   ep_pool *pool;
-  double open_lo,
-      open_hi; /* radii that stayed undecided, proved <= open_lo <= open_hi <= refuted; open_lo > open_hi = none */
+  /* What stayed undecided: proved <= open_lo <= open_hi <= refuted; open_lo > open_hi = none. */
+  double open_lo, open_hi;
   ep_distance *d;
 } search;
 
@@ -29,7 +29,7 @@ static double distance_of(const search *s, const double *w) {
 }
 
 /* What is decided at one radius moves an end of the bracket. */
-static ep_status ask(search *s, double radius, ep_verdict *verdict) {
+static ep_status ask(search *s, double radius) {
   ep_query *q;
   ep_run run = {0};
   ep_distance *d = s->d;
@@ -38,11 +38,11 @@ static ep_status ask(search *s, double radius, ep_verdict *verdict) {
   if (s->cfg->timeout > 0) ep_ctx_set_deadline(s->ctx, ep_time_s() + s->cfg->timeout);
   ep_status st = ep_run_init(&run, s->ctx, s->g, q, s->cfg, s->pool);
   if (st == EP_OK) st = ep_run_engine(&run, ep_engine_find(s->cfg->engine));
-  *verdict = st == EP_OK ? run.result.verdict : EP_UNKNOWN;
+  ep_verdict verdict = st == EP_OK ? run.result.verdict : EP_UNKNOWN;
   d->n_query++;
-  if (*verdict == EP_UNSAT) d->proved = fmax(d->proved, radius);
-  if (*verdict == EP_SAT) d->refuted = fmin(d->refuted, fmin(radius, distance_of(s, run.result.witness.x)));
-  if (st == EP_OK && *verdict != EP_SAT && *verdict != EP_UNSAT) {
+  if (verdict == EP_UNSAT) d->proved = fmax(d->proved, radius);
+  if (verdict == EP_SAT) d->refuted = fmin(d->refuted, fmin(radius, distance_of(s, run.result.witness.x)));
+  if (st == EP_OK && verdict != EP_SAT && verdict != EP_UNSAT) {
     d->n_open++;
     s->open_lo = fmin(s->open_lo, radius);
     s->open_hi = fmax(s->open_hi, radius);
@@ -83,17 +83,16 @@ ep_status ep_distance_enclose(ep_ctx *ctx, const ep_graph *g, const float *x, ui
               .open_lo = INFINITY,
               .open_hi = -INFINITY,
               .d = out};
-  ep_verdict v;
   assert(start > 0 && tolerance > 0);
   /* A hair more than the attack's distance, which was rounded; further where that is not enough, up to all that is
    * valid. */
   double all = 2 * (clip_hi - clip_lo);
   for (double at = start * (1 + 1e-6); !(out->refuted < INFINITY) && out->n_query < MOST_OPEN && at < all; at *= 2)
-    EP_TRY(ask(&s, at, &v));
+    EP_TRY(ask(&s, at));
   if (!(out->refuted < INFINITY)) return EP_OK;
   /* Attacks are often all but exact: try that first. */
-  EP_TRY(ask(&s, out->refuted * (1 - 0.9 * tolerance), &v));
-  for (double at; out->n_query < MOST_QUERIES && (at = next_radius(&s)) > 0;) EP_TRY(ask(&s, at, &v));
+  EP_TRY(ask(&s, out->refuted * (1 - 0.9 * tolerance)));
+  for (double at; out->n_query < MOST_QUERIES && (at = next_radius(&s)) > 0;) EP_TRY(ask(&s, at));
   return EP_OK;
 }
 

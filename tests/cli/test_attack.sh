@@ -45,6 +45,7 @@ awk -F, 'NR == 2 { ok = $3 <= 0.1 && $4 >= 0.1 - 1e-7 && $4 - $3 < 1e-3 } NR == 
   END { exit !(ok && NR == 3) }' d.csv || fail "distances: $(cat d.csv)"
 expect_out '^fab  *2  *0.2000'
 distance --method deepfool,pgd --format json; expect_out '"attacks": \[{"attack": "deepfool", "found": 2.*"attack": "pgd"'
+distance --method fab --progress on; expect_rc 0 progress; expect_err '1 of 3 samples'
 distance --method nonsense; expect_refusal 1 'unknown attack'
 distance --norm l2; expect_refusal 1 'linf only'
 distance --engine nonsense; expect_refusal 1 'engine'
