@@ -29,6 +29,7 @@ typedef struct job {
   ep_adversary_opt opt;
   size_t n_attack;
   tally attack[MOST_ATTACKS];
+  float *point; /* [n_attack][n_in] what each found for the sample under way */
   FILE *records;
   size_t n_seen, n_right, n_closed, n_refuted; /* n_closed: to the tolerance */
   double proved, refuted;                      /* sums over the refuted */
@@ -76,6 +77,8 @@ static ep_status load(job *j) {
   EP_TRY(ep_cli_data_load(cli, &j->in));
   if (cfg->records && !(j->records = fopen(cfg->records, "wb")))
     return EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cfg->records, strerror(errno));
+  j->point = ep_alloc(cli->ctx, j->n_attack * j->in.data.n_in * sizeof *j->point);
+  if (!j->point) return EP_E_NOMEM;
   return ep_pool_create(cli->ctx, (unsigned)cfg->threads, &j->pool);
 }
 
@@ -118,20 +121,24 @@ static ep_status one(job *j, size_t i) {
   const ep_cli *cli = j->cli;
   const float *x = j->in.data.x + i * j->in.data.n_in;
   uint32_t label = j->in.data.label[i], predicted;
-  double found[MOST_ATTACKS], nearest = INFINITY, start = ep_time_s();
+  double found[MOST_ATTACKS], start = ep_time_s();
+  const float *nearest = NULL;
+  size_t best = 0;
   EP_TRY(ep_evaluate_predict(j->in.g, x, ep_pool_scratch(j->pool), &predicted));
   j->n_seen++;
   if (predicted != label) return EP_OK;
   j->n_right++;
   for (size_t k = 0; k < j->n_attack; k++) {
     uint64_t n_grad;
-    EP_TRY(ep_distance_attack(j->attack[k].kind, j->in.g, &j->opt, x, label, 1, j->pool, &found[k], &n_grad));
+    float *point = j->point + k * j->in.data.n_in;
+    EP_TRY(ep_distance_attack(j->attack[k].kind, j->in.g, &j->opt, x, label, 1, j->pool, point, &found[k], &n_grad));
     j->attack[k].n_grad += n_grad;
-    nearest = fmin(nearest, found[k]);
+    if (!(found[k] < INFINITY) || (nearest && found[k] >= found[best])) continue;
+    nearest = point;
+    best = k;
   }
   ep_distance d;
-  EP_TRY(ep_distance_enclose(cli->ctx, j->in.g, x, label, 0, 1, nearest < INFINITY ? nearest : 1, cli->cfg.tolerance,
-                             &cli->cfg, j->pool, &d));
+  EP_TRY(ep_distance_enclose(cli->ctx, j->in.g, x, label, 0, 1, nearest, cli->cfg.tolerance, &cli->cfg, j->pool, &d));
   count(j, &d, found);
   ep_log(cli->ctx, 2, "sample %zu: proved below %.6g, refuted at %.6g (%u queries)", i, d.proved, d.refuted, d.n_query);
   return record(j, i, &d, found, ep_time_s() - start);
@@ -199,6 +206,7 @@ done:
   ep_watch_release();
   if (j.records && fclose(j.records) != 0 && st == EP_OK)
     st = EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cli->cfg.records, strerror(errno));
+  ep_free(cli->ctx, j.point);
   ep_pool_destroy(j.pool);
   ep_graph_destroy(j.in.g);
   ep_data_clear(&j.in.data);

@@ -13,17 +13,18 @@ typedef struct ep_distance {
   uint32_t n_query, n_open; /* n_open: queries that their time limit left undecided */
 } ep_distance;
 
-/* x[n_input] must be classified as `label`. `start` > 0: a radius at which a counterexample is expected (an attack's).
- * The bracket is closed until refuted - proved <= tolerance * refuted, or undecided radii forbid it; each query has
- * cfg->timeout seconds of cfg->engine. EP_E_STOPPED when interrupted. */
+/* x[n_input] must be classified as `label`. point[n_input]: a counterexample that an attack found, to be replayed
+ * first; NULL = none. The bracket is closed until refuted - proved <= tolerance * refuted, or undecided radii forbid
+ * it; each query has cfg->timeout seconds of cfg->engine. EP_E_STOPPED when interrupted. */
 ep_status ep_distance_enclose(ep_ctx *ctx, const ep_graph *g, const float *x, uint32_t label, double clip_lo,
-                              double clip_hi, double start, double tolerance, const ep_config *cfg, ep_pool *pool,
+                              double clip_hi, const float *point, double tolerance, const ep_config *cfg, ep_pool *pool,
                               ep_distance *out);
 
 /* The distance at which an attack finds the sample misclassified: what a minimal attack finds; for one within a ball,
  * the smallest radius up to `farthest` at which it finds something, by doubling and halving to 1 %. Infinite when it
  * finds nothing. *n_grad gets the gradients spent in all. @sound estimate */
 ep_status ep_distance_attack(const ep_attack_kind *kind, const ep_graph *g, const ep_adversary_opt *opt, const float *x,
-                             uint32_t label, double farthest, ep_pool *pool, double *distance, uint64_t *n_grad);
+                             uint32_t label, double farthest, ep_pool *pool, float *point, double *distance,
+                             uint64_t *n_grad);
 
 #endif
