@@ -12,7 +12,8 @@ usage: benchmarks/deepfool.sh OUT_DIR DATA [options]
 Networks are trained once and kept in OUT_DIR. Results:
   robustness.csv   test error; rho (l2), over the samples and over the samples less their mean; rho (linf); gradients and seconds:
                    of DeepFool without a valid range (as in the paper) and in [0,1], and of FGSM with the one radius that leaves
-                   90 % misclassified (as in the paper) and with the shortest step of each sample
+                   90 % misclassified (as in the paper; fgsm-p computes the gradient as usual in float32, p - 1) and with the
+                   shortest step of each sample
   tuning_NET.csv   rho (l2) and test error after each epoch, for perturbations of DeepFool (lengthened 1, 2, 3 times) and FGSM, and
                    for none; tuning_NET.svg draws it
 END
@@ -58,6 +59,7 @@ for net in $networks; do
   row deepfool l2 --method deepfool
   row 'deepfool in [0;1]' l2 --method deepfool --unclipped=false
   row 'fgsm at 90 %' linf --method fgsm --fool 0.9
+  row 'fgsm-p at 90 %' linf --method fgsm-p --fool 0.9
   row 'fgsm shortest' linf --method fgsm
 done
 [ $tuning = 1 ] || exit 0

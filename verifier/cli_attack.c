@@ -34,7 +34,7 @@ static ep_status choose(job *j) {
   bool is_searched = cfg->fool > 0;
   if (is_searched && (j->kind->is_minimal || cfg->epsilon >= 0))
     return EP_FAIL(j->cli->ctx, EP_E_OPTION, "--fool is for attacks within a ball, instead of --epsilon");
-  if (cfg->epsilon < 0 && !is_searched && !j->kind->is_minimal && strcmp(name, "fgsm") != 0)
+  if (cfg->epsilon < 0 && !is_searched && !j->kind->is_minimal && strncmp(name, "fgsm", 4) != 0)
     return EP_FAIL(j->cli->ctx, EP_E_OPTION, "attack %s needs --epsilon E", name);
   size_t n = cfg->points ? strlen(cfg->points) : 0;
   if (n && (n < 5 || n > 4000 || strcmp(cfg->points + n - 4, ".npy") != 0))

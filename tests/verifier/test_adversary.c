@@ -94,8 +94,8 @@ static void test_distances(void **state) {
     r = attack(ctx, g, "fab", &o, edge, 0, adv);
     assert_true(r.is_found && adv[1] >= 0 && fabs((is_l2 ? r.l2 : r.linf) - far) < 3e-3 * far);
   }
-  static const char *const in_ball[] = {"pgd", "apgd-ce", "apgd-dlr", "apgd-t", "fgsm"};
-  for (size_t k = 0; k < 5; k++)
+  static const char *const in_ball[] = {"pgd", "apgd-ce", "apgd-dlr", "apgd-t", "fgsm", "fgsm-p"};
+  for (size_t k = 0; k < 6; k++)
     for (int is_l2 = 0; is_l2 < 2; is_l2++) {
       double far = is_l2 ? 1.2 : 6.0 / 7;
       o = options(is_l2 ? EP_NORM_L2 : EP_NORM_LINF, far * 1.01);
@@ -270,6 +270,17 @@ static void test_sure_networks(void **state) {
   float v = ep_adversary_cross_entropy(&a, 0, y, gy);
   assert_true(v < 0 && v > -1e-25f);
   assert_true(gy[0] < 0 && gy[2] < 0 && gy[1] > 0 && fabsf(gy[0] + gy[1] + gy[2]) <= 1e-6f * gy[1]);
+  const float row[2] = {25, 0};
+  ep_ctx *ctx = ep_ctx_create();
+  ep_graph *g;
+  static const double w[4] = {1, 0, 0, 1}, c[2] = {0, 0};
+  float adv[2];
+  assert_int_equal(affine_net(ctx, 2, 2, w, c, &g), EP_OK);
+  ep_adversary_opt o = options(EP_NORM_LINF, 13); /* 12.5 makes a tie */
+  assert_true(attack(ctx, g, "fgsm", &o, row, 0, adv).is_found);
+  assert_false(attack(ctx, g, "fgsm-p", &o, row, 0, adv).is_found); /* p - 1 = 0: x_0 is not touched */
+  ep_graph_destroy(g);
+  ep_ctx_destroy(ctx);
   a.label = 2; /* and 70 behind: the gap is the loss */
   assert_true(fabsf(ep_adversary_cross_entropy(&a, 0, y, gy) + 70) < 1e-4f && fabsf(gy[2] - 1) < 1e-6f);
 }
