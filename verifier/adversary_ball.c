@@ -1,4 +1,5 @@
 /* Attacks within a ball: FGSM, PGD, APGD. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -71,6 +72,7 @@ ep_status ep_adversary_fgsm(ep_adversary *a, ep_scratch *s) { return fgsm_start(
 static float from_probabilities(const ep_adversary *a, uint32_t row, const float *y, float *gy) {
   float top = y[0], sum = 0;
   (void)row;
+  assert(a->n_class >= 2);
   for (uint32_t j = 1; j < a->n_class; j++) top = fmaxf(top, y[j]);
   for (uint32_t j = 0; j < a->n_class; j++) sum += gy[j] = expf(y[j] - top);
   for (uint32_t j = 0; j < a->n_class; j++) gy[j] /= -sum;
