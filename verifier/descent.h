@@ -8,8 +8,8 @@
 #include "verifier/engine.h"
 #include "verifier/walk.h"
 
-#define EP_DESCENT_ANY UINT32_MAX /* each point towards whichever open polytope of the box is nearest, at every step   \
-                                   */
+/* Each point towards whichever open polytope of the box is nearest, at every step. */
+#define EP_DESCENT_ANY UINT32_MAX
 
 typedef struct ep_descent {
   const ep_run *run;
