@@ -62,7 +62,7 @@ static ep_status load(job *j) {
   if (!ep_branching_find(cfg->branching))
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--branching: unknown name '%s'", cfg->branching);
   if (strcmp(cfg->norm, "linf") != 0) return EP_FAIL(cli->ctx, EP_E_OPTION, "distance takes --norm linf only");
-  if (strcmp(cfg->semantics, "real") != 0)
+  if (strcmp(cfg->semantics, "float32") == 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--semantics: distance knows real semantics only");
   j->opt = (ep_adversary_opt){.norm = EP_NORM_LINF,
                               .epsilon = -1,
