@@ -1,8 +1,9 @@
 #include "models/dataset.h"
 
+#include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -296,4 +297,29 @@ ep_status ep_dataset_read_all(ep_ctx *ctx, const char *path, ep_sample *out) {
     *out = (ep_sample){0};
   }
   return st;
+}
+
+/* Version 1.0: magic, header padded to a multiple of 64. */
+void ep_dataset_npy_head(FILE *f, const char *descr, size_t rank, const uint32_t *shape) {
+  char dict[160];
+  assert(rank <= 8);
+  int len = snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
+  for (size_t i = 0; i < rank; i++) len += snprintf(dict + len, sizeof dict - (size_t)len, "%u,", shape[i]);
+  len += snprintf(dict + len, sizeof dict - (size_t)len, "), }");
+  int total = (10 + len + 1 + 63) / 64 * 64 - 10;
+  fwrite("\x93NUMPY\x01\x00", 1, 8, f);
+  fputc(total & 255, f);
+  fputc(total >> 8, f);
+  fprintf(f, "%-*s\n", total - 1, dict);
+}
+
+ep_status ep_dataset_write_npy(ep_ctx *ctx, const char *path, size_t rank, const uint32_t *shape, const float *x) {
+  size_t n = 1;
+  for (size_t i = 0; i < rank; i++) n *= shape[i];
+  FILE *f = fopen(path, "wb");
+  if (!f) return EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
+  ep_dataset_npy_head(f, "<f4", rank, shape);
+  bool is_ok = fwrite(x, sizeof *x, n, f) == n && !ferror(f);
+  is_ok = fclose(f) == 0 && is_ok;
+  return is_ok ? EP_OK : EP_FAIL(ctx, EP_E_IO, "%s: %s", path, strerror(errno));
 }

@@ -3,6 +3,8 @@
 #ifndef EP_MODELS_DATASET_H
 #define EP_MODELS_DATASET_H
 
+#include <stdio.h>
+
 #include "kernels/status.h"
 
 /* One sample; `x` is the caller's (ep_free). */
@@ -20,5 +22,9 @@ ep_status ep_dataset_read(ep_ctx *ctx, const char *path, size_t index, size_t n_
 ep_status ep_dataset_read_all(ep_ctx *ctx, const char *path, ep_sample *out);
 /* Label number `index` of an IDX label file (or of any of the above with one value per entry). */
 ep_status ep_dataset_label(ep_ctx *ctx, const char *path, size_t index, uint32_t *out);
+/* Writes the header of an .npy file in C order; `descr` as NumPy has it ("<f4"). Failures show in ferror(f). */
+void ep_dataset_npy_head(FILE *f, const char *descr, size_t rank, const uint32_t *shape);
+/* Writes x[shape[0] x .. x shape[rank-1]] as an .npy array of float32. EP_E_IO with the path otherwise. */
+ep_status ep_dataset_write_npy(ep_ctx *ctx, const char *path, size_t rank, const uint32_t *shape, const float *x);
 
 #endif

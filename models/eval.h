@@ -41,5 +41,11 @@ ep_status ep_affine_box(const ep_affine *a, uint32_t n_out, size_t batch, const 
  * @sound estimate */
 ep_status ep_grad_f32(const ep_graph *g, const ep_trace_f32 *t, const float *gy, float *gx, ep_scratch *s);
 ep_status ep_grad_f64(const ep_graph *g, const ep_trace_f64 *t, const double *gy, double *gx, ep_scratch *s);
+/* `many` gradients at each sample of the trace (rows of a Jacobian) from one evaluation: row r of gy[batch*many x
+ * n_output] and gx[batch*many x n_input] belongs to sample r / many. @sound estimate */
+ep_status ep_grad_many_f32(const ep_graph *g, const ep_trace_f32 *t, size_t many, const float *gy, float *gx,
+                           ep_scratch *s);
+ep_status ep_grad_many_f64(const ep_graph *g, const ep_trace_f64 *t, size_t many, const double *gy, double *gx,
+                           ep_scratch *s);
 
 #endif

@@ -103,7 +103,7 @@ ep_status FN(ep_eval)(const ep_graph *g, size_t batch, const REAL *x, ep_scratch
 }
 
 /* GENERAL nodes supply a float64 rule only; other precisions go through a copy of the sample. */
-static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, REAL **gv,
+static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, size_t many, REAL **gv,
                                   ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
   size_t n_y = g->val[nd->out].n;
@@ -115,11 +115,11 @@ static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN
     gx[j] = EP_SCRATCH(s, double, g->val[nd->in[j]].n);
     if (!x[j] || !gx[j]) return EP_E_NOMEM;
   }
-  for (size_t r = 0; r < t->batch; r++) {
+  for (size_t r = 0; r < t->batch * many; r++) {
     for (uint32_t j = 0; j < nd->n_in; j++) {
       size_t n = g->val[nd->in[j]].n;
       for (size_t i = 0; i < n; i++) {
-        x[j][i] = (double)t->v[nd->in[j]][r * n + i];
+        x[j][i] = (double)t->v[nd->in[j]][r / many * n + i];
         gx[j][i] = 0;
       }
     }
@@ -134,26 +134,41 @@ static ep_status FN(grad_general)(const ep_graph *g, const ep_node *nd, const FN
   return EP_OK;
 }
 
-static ep_status FN(grad_node)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, REAL **gv, ep_scratch *s) {
-  if (nd->low.cls == EP_GENERAL) return FN(grad_general)(g, nd, t, gv, s);
+static ep_status FN(grad_node)(const ep_graph *g, const ep_node *nd, const FN(ep_trace) * t, size_t many, REAL **gv,
+                               ep_scratch *s) {
+  if (nd->low.cls == EP_GENERAL) return FN(grad_general)(g, nd, t, many, gv, s);
   if (nd->low.cls == EP_AFFINE) {
     const ep_affine *a = &nd->low.is.affine;
     for (uint32_t j = 0; j < a->n_terms; j++)
-      EP_TRY(FN(ep_linop_apply_t)(&a->A[j], t->batch, gv[nd->out], gv[nd->in[j]], true, s));
+      EP_TRY(FN(ep_linop_apply_t)(&a->A[j], t->batch * many, gv[nd->out], gv[nd->in[j]], true, s));
     return EP_OK;
   }
-  FN(univar_grad)(&nd->low.is.univar, g->val[nd->out].n * t->batch, t->v[nd->in[0]], gv[nd->out], gv[nd->in[0]]);
+  const ep_univar *u = &nd->low.is.univar;
+  const REAL *x = t->v[nd->in[0]];
+  REAL *gy = gv[nd->out], *gx = gv[nd->in[0]];
+  size_t n = g->val[nd->out].n;
+  if (many == 1) {
+    FN(univar_grad)(u, n * t->batch, x, gy, gx);
+    return EP_OK;
+  }
+  for (size_t r = 0; r < t->batch * many; r++) FN(univar_grad)(u, n, x + r / many * n, gy + r * n, gx + r * n);
   return EP_OK;
 }
 
-ep_status FN(ep_grad)(const ep_graph *g, const FN(ep_trace) * t, const REAL *gy, REAL *gx, ep_scratch *s) {
+ep_status FN(ep_grad_many)(const ep_graph *g, const FN(ep_trace) * t, size_t many, const REAL *gy, REAL *gx,
+                           ep_scratch *s) {
   ep_scratch_mark m = ep_scratch_save(s);
+  size_t rows = t->batch * many;
   FN(ep_trace) gt;
-  ep_status st = FN(trace_init)(g, t->batch, s, &gt);
-  for (uint32_t v = 0; v < g->n_val && st == EP_OK; v++) memset(gt.v[v], 0, t->batch * g->val[v].n * sizeof(REAL));
-  if (st == EP_OK) memcpy(gt.v[g->output], gy, t->batch * g->val[g->output].n * sizeof(REAL));
-  for (uint32_t k = g->n_node; k-- > 0 && st == EP_OK;) st = FN(grad_node)(g, &g->node[k], t, gt.v, s);
-  if (st == EP_OK) memcpy(gx, gt.v[g->input], t->batch * g->val[g->input].n * sizeof(REAL));
+  ep_status st = FN(trace_init)(g, rows, s, &gt);
+  for (uint32_t v = 0; v < g->n_val && st == EP_OK; v++) memset(gt.v[v], 0, rows * g->val[v].n * sizeof(REAL));
+  if (st == EP_OK) memcpy(gt.v[g->output], gy, rows * g->val[g->output].n * sizeof(REAL));
+  for (uint32_t k = g->n_node; k-- > 0 && st == EP_OK;) st = FN(grad_node)(g, &g->node[k], t, many, gt.v, s);
+  if (st == EP_OK) memcpy(gx, gt.v[g->input], rows * g->val[g->input].n * sizeof(REAL));
   ep_scratch_restore(s, m);
   return st;
+}
+
+ep_status FN(ep_grad)(const ep_graph *g, const FN(ep_trace) * t, const REAL *gy, REAL *gx, ep_scratch *s) {
+  return FN(ep_grad_many)(g, t, 1, gy, gx, s);
 }

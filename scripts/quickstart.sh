@@ -35,13 +35,13 @@ ask() { # network, expected verdict, further options
   [ "$verdict" = "$expected" ] || failed=$((failed + 1))
 }
 ask ibp unsat
-ask natural sat --out build/pictures
+ask natural sat --picture build/counterexample.png
 first=$(awk -F, '$1 != "onnx" { print "examples/" $1, "examples/" $2; exit }' examples/instances.csv)
 cat <<END
 
 unsat: the property holds, by certified bounds. sat: a counterexample was found and replayed.
 The last two ask whether any change of each pixel by up to 0.1 changes the class of a picture of a pullover: for the network that was
-trained to be certifiable it is proved that none does; what fools the other one is drawn in build/pictures/counterexample.png.
+trained to be certifiable it is proved that none does; what fools the other one is drawn in build/counterexample.png.
 
 What next:
   $program verify $first

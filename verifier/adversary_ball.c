@@ -1,174 +1,157 @@
 /* Attacks within a ball: FGSM, PGD, APGD. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
 #include "verifier/adversary.h"
 
-static const float *at_random(ep_adversary *a, double radius, float *x) {
-  for (uint32_t i = 0; i < a->n; i++) x[i] = a->x[i] + (float)(radius * (2 * ep_rng_uniform(&a->rng) - 1));
-  ep_adversary_project(a, radius, x);
-  return x;
+/* ---- FGSM ---- */
+
+typedef struct fgsm {
+  ep_adversary_ball ball;
+  float *g;
+  double at, lo, hi, end; /* the step under way; without a radius: its bracket, hi = 0 while none is known */
+  uint32_t n_halved;
+} fgsm;
+
+static void fgsm_try(ep_adversary *a, fgsm *f, double length) {
+  f->at = length;
+  memcpy(a->at, a->x, a->n * sizeof *a->at);
+  ep_adversary_ball_set(a, length, &f->ball);
+  ep_walk_step(&f->ball.walk, 0.5f, f->g, a->at);
 }
 
-/* x += step along the steepest direction of the norm. */
-static void move(const ep_adversary *a, double step, const float *gx, float *x) {
-  double norm = 0;
-  for (uint32_t i = 0; i < a->n; i++) norm += (double)gx[i] * (double)gx[i];
-  norm = sqrt(norm) + 1e-30;
-  for (uint32_t i = 0; i < a->n; i++) {
-    double d = a->opt->norm == EP_NORM_L2 ? (double)gx[i] / norm : (double)(gx[i] > 0) - (double)(gx[i] < 0);
-    x[i] += (float)(step * d);
-  }
-}
-
-static ep_status try_step(ep_adversary *a, double step, const float *gx, float *x, float *y, bool *is_fooled) {
-  memcpy(x, a->x, a->n * sizeof *x);
-  move(a, step, gx, x);
-  ep_adversary_project(a, step, x);
-  EP_TRY(ep_adversary_scores(a, 1, x, y));
-  *is_fooled = ep_adversary_is_fooled(a, y);
-  return EP_OK;
-}
-
-ep_status ep_adversary_fgsm(ep_adversary *a) {
-  float *gx = EP_SCRATCH(a->s, float, a->n), *x = EP_SCRATCH(a->s, float, a->n),
-        *y = EP_SCRATCH(a->s, float, a->n_class);
-  bool is_fooled = false;
-  if (!gx || !x || !y) return EP_E_NOMEM;
-  EP_TRY(ep_adversary_ascend(a, 1, a->x, ep_adversary_cross_entropy, NULL, NULL, gx));
+/* The shortest step that fools, as far as doubling and halving find it. */
+static void fgsm_shorter(ep_adversary *a) {
+  enum { HALVINGS = 20 };
+  fgsm *f = a->state;
+  bool is_fooled = ep_adversary_is_fooled(a, a->y);
   if (a->opt->epsilon >= 0) {
-    EP_TRY(try_step(a, a->opt->epsilon, gx, x, y, &is_fooled));
-    if (is_fooled) ep_adversary_keep(a, x);
-    return EP_OK;
+    a->is_done = true;
+    return;
   }
-  /* The shortest step that fools, as far as doubling and halving find it. */
-  double lo = 0, hi = 1.0 / 256, end = a->opt->norm == EP_NORM_L2 ? 2 * sqrt(a->n) : 2;
-  for (; hi <= end && !is_fooled; hi *= 2) EP_TRY(try_step(a, hi, gx, x, y, &is_fooled));
-  if (!is_fooled) return EP_OK;
-  hi /= 2;
-  for (int k = 0; k < 20; k++) {
-    double mid = k ? 0.5 * (lo + hi) : hi;
-    EP_TRY(try_step(a, mid, gx, x, y, &is_fooled));
-    if (is_fooled) {
-      ep_adversary_keep(a, x);
-      hi = mid;
-    } else {
-      lo = mid;
-    }
-  }
-  return EP_OK;
-}
-
-/* All restarts side by side; the first starts at the sample itself. */
-ep_status ep_adversary_pgd(ep_adversary *a) {
-  size_t n = a->n, r = a->opt->restarts;
-  double eps = a->opt->epsilon, step = 2.5 * eps / a->opt->steps;
-  float *x = EP_SCRATCH(a->s, float, r *n), *gx = EP_SCRATCH(a->s, float, r *n);
-  float *y = EP_SCRATCH(a->s, float, r * a->n_class);
-  if (!x || !gx || !y) return EP_E_NOMEM;
-  memcpy(x, a->x, n * sizeof *x);
-  for (size_t k = 1; k < r; k++) at_random(a, eps, x + k * n);
-  for (uint32_t i = 0; i <= a->opt->steps; i++) {
-    EP_TRY(ep_adversary_ascend(a, r, x, ep_adversary_cross_entropy, y, NULL, gx));
-    for (size_t k = 0; k < r; k++) {
-      if (!ep_adversary_is_fooled(a, y + k * a->n_class)) continue;
-      ep_adversary_keep(a, x + k * n);
-      return EP_OK;
-    }
-    for (size_t k = 0; k < r; k++) {
-      move(a, step, gx + k * n, x + k * n);
-      ep_adversary_project(a, eps, x + k * n);
-    }
-  }
-  return EP_OK;
-}
-
-/* ---- APGD: momentum, and a step that is halved (from the best point so far) when progress stalls ---- */
-
-typedef struct apgd {
-  float *x, *before, *z, *g, *best, *best_g;
-  float value, best_value, best_at_check;
-  double step, step_at_check;
-  uint32_t n_better, since, period;
-} apgd;
-
-/* Checkpoints: periods of 0.22 N, shrinking by 0.03 N down to 0.06 N; halve when fewer than 3/4 of the steps gained, or
- * neither step nor best value changed since the last check. */
-static void check(ep_adversary *a, apgd *p) {
-  bool is_slow = p->n_better * 4 < p->since * 3;
-  bool is_stuck = p->step >= p->step_at_check && p->best_value <= p->best_at_check;
-  double halved = p->step / 2;
-  p->step_at_check = p->step;
-  p->best_at_check = p->best_value;
-  p->n_better = p->since = 0;
-  uint32_t less = (uint32_t)(0.03 * a->opt->steps), least = (uint32_t)(0.06 * a->opt->steps);
-  p->period = p->period > less + least ? p->period - less : least;
-  if (!p->period) p->period = 1;
-  if (!is_slow && !is_stuck) return;
-  p->step = halved;
-  memcpy(p->x, p->best, a->n * sizeof *p->x);
-  memcpy(p->before, p->best, a->n * sizeof *p->x);
-  memcpy(p->g, p->best_g, a->n * sizeof *p->g);
-}
-
-static ep_status apgd_step(ep_adversary *a, apgd *p, ep_adversary_loss loss, float *y, bool is_first) {
-  const float alpha = is_first ? 1 : 0.75f;
-  memcpy(p->z, p->x, a->n * sizeof *p->z);
-  move(a, p->step, p->g, p->z);
-  ep_adversary_project(a, a->opt->epsilon, p->z);
-  for (uint32_t i = 0; i < a->n; i++) {
-    float v = p->x[i] + alpha * (p->z[i] - p->x[i]) + (1 - alpha) * (p->x[i] - p->before[i]);
-    p->before[i] = p->x[i];
-    p->x[i] = v;
-  }
-  ep_adversary_project(a, a->opt->epsilon, p->x);
-  float last = p->value;
-  EP_TRY(ep_adversary_ascend(a, 1, p->x, loss, y, &p->value, p->g));
-  p->n_better += p->value > last;
-  p->since++;
-  if (p->value > p->best_value) {
-    p->best_value = p->value;
-    memcpy(p->best, p->x, a->n * sizeof *p->best);
-    memcpy(p->best_g, p->g, a->n * sizeof *p->best_g);
-  }
-  return EP_OK;
-}
-
-static ep_status apgd_once(ep_adversary *a, ep_adversary_loss loss, bool is_random) {
-  apgd p = {0};
-  float **const rows[] = {&p.x, &p.before, &p.z, &p.g, &p.best, &p.best_g};
-  for (size_t i = 0; i < 6; i++)
-    if (!(*rows[i] = EP_SCRATCH(a->s, float, a->n))) return EP_E_NOMEM;
-  float *y = EP_SCRATCH(a->s, float, a->n_class);
-  if (!y) return EP_E_NOMEM;
-  if (is_random)
-    at_random(a, a->opt->epsilon, p.x);
+  if (is_fooled)
+    f->hi = f->at;
   else
-    memcpy(p.x, a->x, a->n * sizeof *p.x);
-  EP_TRY(ep_adversary_ascend(a, 1, p.x, loss, y, &p.value, p.g));
-  memcpy(p.before, p.x, a->n * sizeof *p.x);
-  memcpy(p.best, p.x, a->n * sizeof *p.x);
-  memcpy(p.best_g, p.g, a->n * sizeof *p.x);
-  p.best_value = p.best_at_check = p.value;
-  p.step = p.step_at_check = 2 * a->opt->epsilon;
-  p.period = (uint32_t)(0.22 * a->opt->steps);
-  if (!p.period) p.period = 1;
-  for (uint32_t i = 0; i < a->opt->steps && !ep_adversary_is_fooled(a, y); i++) {
-    EP_TRY(apgd_step(a, &p, loss, y, i == 0));
-    if (p.since == p.period && !ep_adversary_is_fooled(a, y)) check(a, &p);
-  }
-  if (ep_adversary_is_fooled(a, y)) ep_adversary_keep(a, p.x);
+    f->lo = f->at;
+  a->is_done = f->hi > 0 ? f->n_halved++ == HALVINGS : 2 * f->at > f->end;
+  if (!a->is_done) fgsm_try(a, f, f->hi > 0 ? 0.5 * (f->lo + f->hi) : 2 * f->at);
+}
+
+static void fgsm_first(ep_adversary *a) {
+  fgsm *f = a->state;
+  memcpy(f->g, a->grad, a->n * sizeof *f->g);
+  a->want = EP_WANT_SCORES;
+  a->step = fgsm_shorter;
+  fgsm_try(a, f, a->opt->epsilon >= 0 ? a->opt->epsilon : 1.0 / 256);
+}
+
+static ep_status fgsm_start(ep_adversary *a, ep_adversary_loss loss, ep_scratch *s) {
+  fgsm *f = EP_SCRATCH(s, fgsm, 1);
+  a->at = EP_SCRATCH(s, float, a->n);
+  if (!f || !a->at) return EP_E_NOMEM;
+  *f = (fgsm){.end = a->opt->norm == EP_NORM_L2 ? 2 * sqrt(a->n) : 2, .g = EP_SCRATCH(s, float, a->n)};
+  if (!f->g) return EP_E_NOMEM;
+  EP_TRY(ep_adversary_ball_init(a, 0, &f->ball, s));
+  memcpy(a->at, a->x, a->n * sizeof *a->at);
+  a->state = f;
+  a->n_row = 1;
+  a->want = EP_WANT_GRADIENT;
+  a->loss = loss;
+  a->step = fgsm_first;
+  a->is_minimal = a->opt->epsilon < 0;
+  a->ends_when_found = !a->is_minimal;
   return EP_OK;
 }
 
-static ep_status apgd_run(ep_adversary *a, ep_adversary_loss loss) {
-  for (uint32_t r = 0; r < a->opt->restarts && !a->is_found; r++) {
-    ep_scratch_mark m = ep_scratch_save(a->s);
-    EP_TRY(apgd_once(a, loss, r > 0));
-    ep_scratch_restore(a->s, m);
+ep_status ep_adversary_fgsm(ep_adversary *a, ep_scratch *s) { return fgsm_start(a, ep_adversary_cross_entropy, s); }
+
+/* The cross-entropy as it is usually computed: probabilities by softmax, and p - 1 for the label, which in float32 is 0
+ * once the label leads by about 17. Weaker than ep_adversary_cross_entropy; published figures were measured like this.
+ */
+static float from_probabilities(const ep_adversary *a, uint32_t row, const float *y, float *gy) {
+  float top = y[0], sum = 0;
+  (void)row;
+  assert(a->n_class >= 2);
+  for (uint32_t j = 1; j < a->n_class; j++) top = fmaxf(top, y[j]);
+  for (uint32_t j = 0; j < a->n_class; j++) sum += gy[j] = expf(y[j] - top);
+  for (uint32_t j = 0; j < a->n_class; j++) gy[j] /= -sum;
+  gy[a->label] += 1;
+  return y[a->label] - top - logf(sum);
+}
+
+ep_status ep_adversary_fgsm_p(ep_adversary *a, ep_scratch *s) { return fgsm_start(a, from_probabilities, s); }
+
+/* ---- PGD and APGD: all restarts side by side, the first `n_still` start at the sample itself ---- */
+
+typedef struct walks {
+  ep_adversary_ball ball;
+  ep_walk_momentum m;
+  float *length, *last;
+  uint32_t it;
+} walks;
+
+static ep_status start_walks(ep_adversary *a, uint32_t n_still, ep_adversary_loss loss, void (*step)(ep_adversary *),
+                             ep_scratch *s) {
+  walks *w = EP_SCRATCH(s, walks, 1);
+  a->n_row = a->opt->restarts;
+  a->at = EP_SCRATCH(s, float, (size_t)a->n_row * a->n);
+  if (!w || !a->at) return EP_E_NOMEM;
+  *w = (walks){.length = EP_SCRATCH(s, float, a->n_row), .last = EP_SCRATCH(s, float, a->n_row)};
+  if (!w->length || !w->last) return EP_E_NOMEM;
+  EP_TRY(ep_adversary_ball_init(a, a->opt->epsilon, &w->ball, s));
+  for (uint32_t r = 0; r < a->n_row; r++) {
+    float *x = a->at + (size_t)r * a->n;
+    w->last[r] = INFINITY;
+    for (uint32_t i = 0; i < a->n; i++)
+      x[i] = a->x[i] + (r < n_still ? 0 : (float)(a->opt->epsilon * (2 * ep_rng_uniform(&a->rng) - 1)));
+    if (r >= n_still) ep_walk_project(&w->ball.walk, x);
   }
+  a->state = w;
+  a->loss = loss;
+  a->step = step;
+  a->want = EP_WANT_GRADIENT;
   return EP_OK;
 }
 
-ep_status ep_adversary_apgd_ce(ep_adversary *a) { return apgd_run(a, ep_adversary_cross_entropy); }
-ep_status ep_adversary_apgd_dlr(ep_adversary *a) { return apgd_run(a, ep_adversary_dlr); }
+/* The points after the last step are only looked at. */
+static bool is_over(ep_adversary *a, walks *w) {
+  a->is_done = w->it++ == a->opt->steps;
+  if (w->it == a->opt->steps) a->want = EP_WANT_SCORES;
+  return a->is_done;
+}
+
+static void pgd_step(ep_adversary *a) {
+  walks *w = a->state;
+  if (is_over(a, w)) return;
+  for (uint32_t r = 0; r < a->n_row; r++)
+    ep_walk_step(&w->ball.walk, 1.25f / (float)a->opt->steps, a->grad + (size_t)r * a->n, a->at + (size_t)r * a->n);
+}
+
+ep_status ep_adversary_pgd(ep_adversary *a, ep_scratch *s) {
+  return start_walks(a, 1, ep_adversary_cross_entropy, pgd_step, s);
+}
+
+static void apgd_step(ep_adversary *a) {
+  walks *w = a->state;
+  if (is_over(a, w)) return;
+  ep_walk_momentum_note(&w->m, &w->ball.walk, a->at, a->value, w->last);
+  for (uint32_t r = 0; r < a->n_row; r++) {
+    w->last[r] = a->value[r];
+    ep_walk_momentum_step(&w->m, r, &w->ball.walk, a->grad + (size_t)r * a->n, a->at + (size_t)r * a->n);
+  }
+}
+
+static ep_status apgd(ep_adversary *a, uint32_t n_still, ep_adversary_loss loss, ep_scratch *s) {
+  EP_TRY(start_walks(a, n_still, loss, apgd_step, s));
+  walks *w = a->state;
+  return ep_walk_momentum_init(&w->m, &w->ball.walk, a->n_row, a->opt->steps, w->length, s);
+}
+
+ep_status ep_adversary_apgd_ce(ep_adversary *a, ep_scratch *s) { return apgd(a, 1, ep_adversary_cross_entropy, s); }
+ep_status ep_adversary_apgd_dlr(ep_adversary *a, ep_scratch *s) { return apgd(a, 1, ep_adversary_dlr, s); }
+
+/* Each restart has a target of its own, best rivals first: with as many restarts as other classes, each is tried. */
+ep_status ep_adversary_apgd_t(ep_adversary *a, ep_scratch *s) {
+  return apgd(a, a->n_class - 1, ep_adversary_dlr_targeted, s);
+}

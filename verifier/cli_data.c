@@ -1,6 +1,7 @@
 #include "verifier/cli_data.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "models/onnx.h"
 
@@ -20,4 +21,15 @@ ep_status ep_cli_data_load(ep_cli *cli, ep_cli_samples *out) {
   out->n = out->data.n - out->first;
   if (cfg->count > 0 && (size_t)cfg->count < out->n) out->n = (size_t)cfg->count;
   return EP_OK;
+}
+
+void ep_cli_data_tick(const ep_cli *cli, size_t done, size_t todo, double start_s) {
+  const char *when = cli->cfg.progress;
+  double elapsed = ep_time_s() - start_s;
+  if (strcmp(when, "on") != 0 && (strcmp(when, "auto") != 0 || cli->cfg.verbosity < 1 || !isatty(STDERR_FILENO)))
+    return;
+  fputs("\r\x1b[K", stderr);
+  if (done < todo)
+    fprintf(stderr, "%zu of %zu samples, %.1f s, %.1f s left", done, todo, elapsed,
+            done ? elapsed / (double)done * (double)(todo - done) : 0);
 }

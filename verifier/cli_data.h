@@ -14,5 +14,8 @@ typedef struct ep_cli_samples {
 
 /* Reads the network of the first argument and --data. What is there after a failure is the caller's to free as well. */
 ep_status ep_cli_data_load(ep_cli *cli, ep_cli_samples *out);
+/* The progress line of such a command, where --progress wants one: `done` of `todo` samples since start_s (ep_time_s).
+ * At the end (done = todo) it is wiped. */
+void ep_cli_data_tick(const ep_cli *cli, size_t done, size_t todo, double start_s);
 
 #endif

@@ -116,33 +116,6 @@ static ep_status safe_radius(const job *j, double *safe, double *unsafe, bool *i
   return EP_OK;
 }
 
-/* Original, counterexample and their difference (grey = none) side by side, for square one-channel inputs. */
-static ep_status write_images(const job *j, const double *found) {
-  const char *path = j->cli->cfg.images;
-  uint32_t side = (uint32_t)lround(sqrt((double)j->n_x));
-  double lo = INFINITY, hi = -INFINITY;
-  if (!path) return EP_OK;
-  if (side * side != j->n_x)
-    return EP_FAIL(j->cli->ctx, EP_E_UNSUPPORTED, "--images: %u inputs are no square image", j->n_x);
-  for (uint32_t i = 0; i < j->n_x; i++) {
-    lo = fmin(lo, fmin(j->x[i], found[i]));
-    hi = fmax(hi, fmax(j->x[i], found[i]));
-  }
-  double scale = hi > lo ? 255 / (hi - lo) : 0;
-  FILE *f = fopen(path, "w");
-  if (!f) return EP_FAIL(j->cli->ctx, EP_E_IO, "cannot write %s", path);
-  fprintf(f, "P2\n%u %u\n255\n", 3 * side, side);
-  for (uint32_t r = 0; r < side; r++)
-    for (uint32_t c = 0; c < 3 * side; c++) {
-      uint32_t i = r * side + c % side;
-      double v = c < side       ? (j->x[i] - lo) * scale
-                 : c < 2 * side ? (found[i] - lo) * scale
-                                : 127.5 + 0.5 * (found[i] - j->x[i]) * scale;
-      fprintf(f, "%d%c", (int)lround(fmin(255, fmax(0, v))), c + 1 == 3 * side ? '\n' : ' ');
-    }
-  return fclose(f) == 0 ? EP_OK : EP_FAIL(j->cli->ctx, EP_E_IO, "cannot write %s", path);
-}
-
 static void print_layers(const job *j, const ep_dlv_result *r) {
   for (uint32_t k = 0; k < r->n_layer; k++) {
     const ep_dlv_layer *l = &r->layer[k];
@@ -175,7 +148,6 @@ static ep_status search(job *j) {
   printf("dlv: %.3f s\n", ep_time_s() - t0);
   fflush(stdout);
   if (st != EP_OK) goto done; /* stopped: what was covered is told */
-  if (r.is_sat) EP_GOTO(write_images(j, run.result.witness.x));
   EP_GOTO(decide(j, cfg->epsilon, "bab", &v, &seconds));
   printf("exact (bab, all inputs of the region): %s, %.3f s\n", word(v), seconds);
   if ((r.is_sat && v == EP_UNSAT)) {
@@ -189,6 +161,7 @@ static ep_status search(job *j) {
   else
     printf("safe radius of these features: at least %.9g, %s\n", safe,
            is_all ? "the whole valid range" : "no counterexample known");
+  if (r.is_sat && cfg->picture) st = ep_cli_robust_picture(j->cli, j->g, run.result.witness.x, cfg->picture);
 done:
   ep_run_clear(&run);
   ep_query_destroy(q);

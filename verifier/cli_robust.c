@@ -4,11 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "models/dataset.h"
 #include "models/eval.h"
-#include "verifier/picture.h"
+#include "verifier/portrait.h"
 #include "verifier/robust.h"
 
 enum { MAX_CHANNELS = 64 };
@@ -103,93 +102,30 @@ ep_status ep_cli_robust_query(const ep_cli *cli, const ep_graph *g, ep_query **o
   return st;
 }
 
-/* The network's scores at x[n] (pixels): predicted class and its confidence, all scores in y. */
-static ep_status scores(const ep_cli *cli, const ep_graph *g, const flags *f, const float *x, float *y) {
-  ep_scratch s;
-  ep_trace_f32 t;
-  ep_scratch_init(&s, cli->ctx);
-  float *v = EP_SCRATCH(&s, float, f->r.n + 1);
-  ep_status st = v ? EP_OK : EP_E_NOMEM;
-  for (size_t i = 0; v && i < f->r.n; i++) {
-    size_t c = i / (f->r.n / f->r.n_channel);
-    v[i] = (float)(((double)x[i] - f->mean[c]) / f->std[c]);
-  }
-  if (st == EP_OK) st = ep_eval_f32(g, 1, v, &s, &t);
-  if (st == EP_OK) memcpy(y, t.v[g->output], f->r.n_y * sizeof *y);
-  ep_scratch_clear(&s);
-  return st;
-}
-
-static uint32_t winner(const float *y, uint32_t n, uint32_t except) {
-  uint32_t best = except == 0 ? 1 : 0;
-  for (uint32_t j = 0; j < n; j++)
-    if (j != except && y[j] > y[best]) best = j;
-  return best;
-}
-
-static double confidence(const float *y, uint32_t n, uint32_t class) {
-  double sum = 0;
-  for (uint32_t k = 0; k < n; k++) sum += exp((double)y[k] - (double)y[class]);
-  return 1 / sum;
-}
-
-/* Pixels of original and counterexample; a hair outside [0,1] (rounding of mean and std) is drawn as its end. */
-static ep_status pixels(const ep_cli *cli, const flags *f, const double *witness, float *x, float *adv) {
-  for (size_t i = 0; i < f->r.n; i++) {
-    size_t c = i / (f->r.n / f->r.n_channel);
-    double v[2] = {f->r.x[i] / f->r.scale, witness[i] * f->std[c] + f->mean[c]};
-    for (int k = 0; k < 2; k++) {
-      if (!(v[k] >= -1e-6 && v[k] <= 1 + 1e-6))
-        return EP_FAIL(cli->ctx, EP_E_OPTION, "--out: pixel %zu is %g, pictures need [0,1] (--scale, --clip 0,1)", i,
-                       v[k]);
-      (k ? adv : x)[i] = (float)fmin(fmax(v[k], 0), 1);
-    }
-  }
-  return EP_OK;
-}
-
-static ep_status draw(const ep_cli *cli, const ep_graph *g, const flags *f, uint32_t channels, const double *witness,
-                      const char *folder) {
-  size_t n = f->r.n, plane = n / channels;
-  uint32_t side = (uint32_t)lround(sqrt((double)plane));
-  char path[4096];
-  float *x = ep_alloc(cli->ctx, 2 * (n + f->r.n_y) * sizeof *x), *adv = x ? x + n : NULL, *y = x ? adv + n : NULL;
-  if (!x) return EP_E_NOMEM;
-  bool is_square = (size_t)side * side == plane;
-  ep_picture_case c = {.c = channels,
-                       .h = is_square ? side : 1,
-                       .w = is_square ? side : (uint32_t)plane,
-                       .x = x,
-                       .adv = adv,
-                       .label = f->r.label,
-                       .epsilon = f->r.epsilon};
-  ep_picture p = {0};
-  ep_status st;
-  EP_GOTO(pixels(cli, f, witness, x, adv));
-  EP_GOTO(scores(cli, g, f, x, y));
-  c.predicted = winner(y, f->r.n_y, UINT32_MAX);
-  c.confidence = confidence(y, f->r.n_y, c.predicted);
-  EP_GOTO(scores(cli, g, f, adv, y));
-  c.fooled = winner(y, f->r.n_y, f->r.label);
-  c.fooled_confidence = confidence(y, f->r.n_y, c.fooled);
-  c.margin = (double)y[f->r.label] - (double)y[c.fooled];
-  EP_GOTO(ep_picture_triptych(cli->ctx, &c, &p));
-  mkdir(folder, 0777); /* a failure shows when the file is written */
-  snprintf(path, sizeof path, "%.4000s/counterexample.png", folder);
-  st = ep_picture_write(&p, path);
-done:
-  ep_picture_clear(&p);
-  ep_free(cli->ctx, x);
-  return st;
-}
-
-ep_status ep_cli_robust_picture(const ep_cli *cli, const ep_graph *g, const double *witness, const char *folder) {
+ep_status ep_cli_robust_picture(const ep_cli *cli, const ep_graph *g, const double *witness, const char *path) {
   flags f = {.mean = {0}};
   ep_sample sample;
   EP_TRY(ep_dataset_read(cli->ctx, cli->cfg.image, (size_t)cli->cfg.index, g->val[g->input].n, &sample));
-  ep_status st = fill(cli, g, &sample, &f);
-  uint32_t channels = f.r.n_channel == 3 || (sample.channels == 3 && sample.n % 3 == 0) ? 3 : 1;
-  if (st == EP_OK) st = draw(cli, g, &f, channels, witness, folder);
+  double *x = ep_alloc(cli->ctx, (sample.n + 1) * sizeof *x);
+  ep_status st = x ? fill(cli, g, &sample, &f) : EP_E_NOMEM;
+  for (size_t i = 0; i < sample.n && st == EP_OK; i++) {
+    size_t c = i / (f.r.n / f.r.n_channel);
+    x[i] = (f.r.x[i] / f.r.scale - f.mean[c]) / f.std[c];
+  }
+  const ep_value *in = &g->val[g->input];
+  uint32_t n_colour = f.r.n_channel == 3 || (sample.channels == 3 && sample.n % 3 == 0) ? 3 : 0;
+  ep_portrait p = {.g = g,
+                   .x = x,
+                   .adv = witness,
+                   .layout = ep_portrait_layout_of(&in->shape, in->n, n_colour),
+                   .hi = 1,
+                   .n_channel = f.r.n_channel,
+                   .mean = f.mean,
+                   .std = f.std,
+                   .label = f.r.label,
+                   .epsilon = f.r.epsilon};
+  if (st == EP_OK) st = ep_portrait_write(cli->ctx, &p, path);
+  ep_free(cli->ctx, x);
   ep_free(cli->ctx, sample.x);
   return st;
 }

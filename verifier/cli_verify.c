@@ -15,6 +15,7 @@
 #include "verifier/cli_attack.h"
 #include "verifier/cli_robust.h"
 #include "verifier/cuts.h"
+#include "verifier/portrait.h"
 #include "verifier/report.h"
 #include "verifier/vnnlib.h"
 #include "verifier/vnnlib_write.h"
@@ -195,6 +196,33 @@ static ep_status tell_error(job *j, const ep_answer *answer, ep_status st) {
   return st;
 }
 
+/* A property has no input of its own: the middle of the box that holds the counterexample stands for it. What is valid
+ * is not known either: pixels are [0,1] when the whole box lies there, else the box's smallest and largest values. */
+static ep_status picture_of_property(job *j, const ep_witness *w) {
+  const ep_input_box *b = &j->query->box[w->box];
+  uint32_t n = j->query->n_x;
+  double lo = INFINITY, hi = -INFINITY, width = 0, *x = ep_alloc(j->cli->ctx, (n + 1u) * sizeof *x);
+  if (!x) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < n; i++) {
+    x[i] = b->lo[i] + 0.5 * (b->hi[i] - b->lo[i]);
+    lo = fmin(lo, b->lo[i]);
+    hi = fmax(hi, b->hi[i]);
+    width = fmax(width, b->hi[i] - b->lo[i]);
+  }
+  bool is_unit = lo >= 0 && hi <= 1;
+  ep_portrait p = {.g = j->graph,
+                   .x = x,
+                   .adv = w->x,
+                   .layout = ep_portrait_layout_of(&j->graph->val[j->graph->input].shape, n, 0),
+                   .lo = is_unit ? 0 : lo,
+                   .hi = is_unit ? 1 : hi,
+                   .label = -1,
+                   .epsilon = 0.5 * width};
+  ep_status st = ep_portrait_write(j->cli->ctx, &p, j->cli->cfg.picture);
+  ep_free(j->cli->ctx, x);
+  return st;
+}
+
 static void job_clear(job *j) {
   ep_watch_stop(j->watch);
   if (j->has_run) ep_run_clear(&j->run);
@@ -232,8 +260,9 @@ static ep_status run_query(ep_cli *cli, const char *network, const char *propert
   } else {
     ep_ctx_clear_error(cli->ctx);
     st = ep_report_write(&j.session, &a);
-    if (st == EP_OK && a.witness && !property && cli->cfg.out)
-      st = ep_cli_robust_picture(cli, j.graph, a.witness->x, cli->cfg.out);
+    if (st == EP_OK && a.witness && cli->cfg.picture)
+      st = property ? picture_of_property(&j, a.witness)
+                    : ep_cli_robust_picture(cli, j.graph, a.witness->x, cli->cfg.picture);
   }
 done:
   job_clear(&j);
@@ -271,6 +300,7 @@ ep_status ep_cli_verify(ep_cli *cli, int *exit_code) {
 
 ep_status ep_cli_attack(ep_cli *cli, int *exit_code) {
   if (cli->n_arg == 1) return ep_cli_attack_data(cli, exit_code);
+  if (cli->cfg.out) return EP_FAIL(cli->ctx, EP_E_OPTION, "--out is for data sets; a property's is --picture FILE.png");
   if (strcmp(cli->cfg.engine, "auto") != 0 && strcmp(cli->cfg.engine, "attack") != 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "'attack' takes no --engine (use verify)");
   cli->cfg.engine = "attack";

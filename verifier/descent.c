@@ -1,5 +1,6 @@
 #include "verifier/descent.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -42,9 +43,11 @@ static float loss_of(const ep_descent *d, const float *y, const float *x, float 
     row = worst;
   }
   memset(gy, 0, n_y * sizeof *gy);
-  memset(gx_row, 0, n_x * sizeof *gx_row);
-  for (uint32_t k = 0; row && k < row->n; k++)
+  if (d->has_x_rows) memset(gx_row, 0, n_x * sizeof *gx_row);
+  for (uint32_t k = 0; row && k < row->n; k++) {
+    assert(row->var[k] < n_y || gx_row);
     *(row->var[k] < n_y ? &gy[row->var[k]] : &gx_row[row->var[k] - n_y]) += (float)row->coef[k];
+  }
   return least;
 }
 
@@ -69,129 +72,48 @@ static ep_graph without_softmax(const ep_graph *g, const ep_input_box *b, uint32
   return view;
 }
 
-static float clamp(const ep_input_box *b, size_t j, float x) {
-  double v = (double)x;
-  return v < b->lo_in[j] ? (float)b->lo_in[j] : v > b->hi_in[j] ? (float)b->hi_in[j] : x;
+static bool names_inputs(const ep_input_box *b, uint32_t n_y) {
+  for (uint32_t p = 0; p < b->n_poly; p++)
+    for (uint32_t r = 0; r < b->poly[p].n_row; r++)
+      for (uint32_t k = 0; k < b->poly[p].row[r].n; k++)
+        if (b->poly[p].row[r].var[k] >= n_y) return true;
+  return false;
 }
-
-/* ---- momentum ---- */
-
-/* Checkpoints come at 22 % of the steps, then at intervals that shrink by 3 % each, not below 6 %. */
-static uint32_t first_interval(uint32_t steps) { return (uint32_t)ceilf(0.22f * (float)steps); }
-static uint32_t next_interval(uint32_t len, uint32_t steps) {
-  return (uint32_t)ceilf(fmaxf((float)len - 0.03f * (float)steps, 0.06f * (float)steps));
-}
-
-static ep_status momentum_init(ep_descent *d, uint32_t steps, ep_scratch *s) {
-  size_t n = d->n, n_x = d->run->q->n_x;
-  ep_descent_momentum *m = d->momentum = EP_SCRATCH(s, ep_descent_momentum, 1);
-  if (!m) return EP_E_NOMEM;
-  *m = (ep_descent_momentum){.steps = steps, .check_at = first_interval(steps), .check_len = first_interval(steps)};
-  m->old = EP_SCRATCH(s, float, n *n_x + 1);
-  m->top = EP_SCRATCH(s, float, n *n_x + 1);
-  m->top_loss = EP_SCRATCH(s, float, 2 * n + 1);
-  m->n_better = EP_SCRATCH(s, uint32_t, n + 1);
-  m->was_cut = EP_SCRATCH(s, bool, 2 * n + 1);
-  if (!m->old || !m->top || !m->top_loss || !m->n_better || !m->was_cut) return EP_E_NOMEM;
-  m->check_loss = m->top_loss + n;
-  m->is_back = m->was_cut + n;
-  for (size_t i = 0; i < n; i++) {
-    d->step[i] = 1;
-    m->top_loss[i] = m->check_loss[i] = INFINITY;
-    m->n_better[i] = 0;
-    m->was_cut[i] = m->is_back[i] = false;
-  }
-  return EP_OK;
-}
-
-/* Keeps the best; at checkpoints, points that rarely improved or stand still go back to it with half the step. */
-static void momentum_check(ep_descent *d) {
-  ep_descent_momentum *m = d->momentum;
-  size_t n_x = d->run->q->n_x;
-  for (size_t i = 0; i < d->n; i++) {
-    m->n_better[i] += d->loss[i] < d->last[i];
-    if (!(d->loss[i] < m->top_loss[i])) continue;
-    m->top_loss[i] = d->loss[i];
-    memcpy(m->top + i * n_x, d->x + i * n_x, n_x * sizeof(float));
-  }
-  if (m->it++ < m->check_at) return;
-  for (size_t i = 0; i < d->n; i++) {
-    bool is_slow = (float)m->n_better[i] < 0.75f * (float)m->check_len;
-    bool is_still = !m->was_cut[i] && !(m->top_loss[i] < m->check_loss[i]);
-    m->was_cut[i] = m->is_back[i] = is_slow || is_still;
-    m->n_better[i] = 0;
-    m->check_loss[i] = m->top_loss[i];
-    if (m->was_cut[i]) d->step[i] /= 2;
-  }
-  m->check_len = next_interval(m->check_len, m->steps);
-  m->check_at += m->check_len;
-}
-
-/* x + 0.75 (z - x) + 0.25 (x - old) with z the plain step's end. */
-static void momentum_move(ep_descent *d, size_t i) {
-  ep_descent_momentum *m = d->momentum;
-  size_t n_x = d->run->q->n_x;
-  float *x = d->x + i * n_x, *old = m->old + i * n_x;
-  const float *gx = d->gx + i * n_x, *gx_row = d->gx_row + i * n_x;
-  if (m->is_back[i]) {
-    memcpy(x, m->top + i * n_x, n_x * sizeof *x);
-    memcpy(old, x, n_x * sizeof *x);
-    m->is_back[i] = false;
-    return;
-  }
-  bool is_first = m->it == 1;
-  for (size_t j = 0; j < n_x; j++) {
-    float g = gx[j] + gx_row[j], w = (float)(d->box->hi_in[j] - d->box->lo_in[j]) * d->step[i], now = x[j];
-    float z = clamp(d->box, j, now - (g > 0 ? w : g < 0 ? -w : 0));
-    float last = is_first ? now : old[j];
-    x[j] = is_first ? z : clamp(d->box, j, now + 0.75f * (z - now) + 0.25f * (now - last));
-    old[j] = now;
-  }
-}
-
-/* ---- plain steps ---- */
-
-static void plain_move(ep_descent *d, size_t i, float step) {
-  size_t n_x = d->run->q->n_x;
-  float *x = d->x + i * n_x;
-  for (size_t j = 0; j < n_x; j++) {
-    float g = d->gx[i * n_x + j] + d->gx_row[i * n_x + j];
-    float w = (float)(d->box->hi_in[j] - d->box->lo_in[j]) * step;
-    x[j] = clamp(d->box, j, x[j] - (g > 0 ? w : g < 0 ? -w : 0));
-  }
-}
-
-/* ---- both ---- */
 
 ep_status ep_descent_init(ep_descent *d, const ep_run *run, uint32_t box, uint32_t poly, size_t n,
                           uint32_t momentum_steps, ep_scratch *s) {
   size_t n_x = run->q->n_x, n_y = run->q->n_y;
   *d = (ep_descent){.run = run, .box_id = box, .poly = poly, .box = &run->q->box[box], .n = n};
   d->g = without_softmax(run->g, d->box, run->q->n_y);
+  d->has_x_rows = names_inputs(d->box, run->q->n_y);
+  float *width = EP_SCRATCH(s, float, n_x + 1);
   d->x = EP_SCRATCH(s, float, n *n_x + 1);
   d->gx = EP_SCRATCH(s, float, n *n_x + 1);
-  d->gx_row = EP_SCRATCH(s, float, n *n_x + 1);
+  d->gx_row = d->has_x_rows ? EP_SCRATCH(s, float, n *n_x + 1) : NULL;
   d->gy = EP_SCRATCH(s, float, n *n_y + 1);
   d->step = EP_SCRATCH(s, float, 3 * n + 1);
-  if (!d->x || !d->gx || !d->gx_row || !d->gy || !d->step) return EP_E_NOMEM;
+  if (!width || !d->x || !d->gx || (d->has_x_rows && !d->gx_row) || !d->gy || !d->step) return EP_E_NOMEM;
+  for (size_t j = 0; j < n_x; j++) width[j] = (float)(d->box->hi_in[j] - d->box->lo_in[j]);
+  d->walk = (ep_walk){.n = n_x, .lo = d->box->lo_in, .hi = d->box->hi_in, .width = width};
   d->loss = d->step + n;
   d->last = d->loss + n;
   for (size_t i = 0; i < n; i++) {
     d->step[i] = 0.25f / (float)(1 + i % 3);
     d->last[i] = INFINITY;
   }
-  return momentum_steps ? momentum_init(d, momentum_steps, s) : EP_OK;
+  if (!momentum_steps) return EP_OK;
+  d->momentum = EP_SCRATCH(s, ep_walk_momentum, 1);
+  return d->momentum ? ep_walk_momentum_init(d->momentum, &d->walk, n, momentum_steps, d->step, s) : EP_E_NOMEM;
 }
 
 ep_status ep_descent_diversify(ep_descent *d, ep_rng *rng, uint32_t steps, ep_scratch *s) {
   size_t n_x = d->run->q->n_x, n_y = d->run->q->n_y;
   for (size_t i = 0; i < d->n * n_y; i++) d->gy[i] = (float)(2 * ep_rng_uniform(rng) - 1);
-  memset(d->gx_row, 0, d->n * n_x * sizeof *d->gx_row);
   for (uint32_t k = 0; k < steps; k++) {
     ep_scratch_mark m = ep_scratch_save(s);
     EP_TRY(ep_eval_f32(&d->g, d->n, d->x, s, &d->trace));
     EP_TRY(ep_grad_f32(&d->g, &d->trace, d->gy, d->gx, s));
-    for (size_t i = 0; i < d->n; i++) plain_move(d, i, 0.5f);
+    for (size_t i = 0; i < d->n; i++) ep_walk_step(&d->walk, 0.5f, d->gx + i * n_x, d->x + i * n_x);
     ep_scratch_restore(s, m);
   }
   return EP_OK;
@@ -202,8 +124,8 @@ ep_status ep_descent_evaluate(ep_descent *d, ep_scratch *s) {
   EP_TRY(ep_eval_f32(&d->g, d->n, d->x, s, &d->trace));
   const float *y = d->trace.v[d->g.output];
   for (size_t i = 0; i < d->n; i++)
-    d->loss[i] = loss_of(d, y + i * n_y, d->x + i * n_x, d->gy + i * n_y, d->gx_row + i * n_x);
-  if (d->momentum) momentum_check(d);
+    d->loss[i] = loss_of(d, y + i * n_y, d->x + i * n_x, d->gy + i * n_y, d->has_x_rows ? d->gx_row + i * n_x : NULL);
+  if (d->momentum) ep_walk_momentum_note(d->momentum, &d->walk, d->x, d->loss, d->last);
   for (size_t i = 0; i < d->n; i++) {
     if (!d->momentum && !(d->loss[i] < d->last[i])) d->step[i] *= 0.7f;
     d->last[i] = d->loss[i];
@@ -212,11 +134,13 @@ ep_status ep_descent_evaluate(ep_descent *d, ep_scratch *s) {
 }
 
 ep_status ep_descent_move(ep_descent *d, ep_scratch *s) {
+  size_t n_x = d->run->q->n_x;
   EP_TRY(ep_grad_f32(&d->g, &d->trace, d->gy, d->gx, s));
+  for (size_t k = 0; d->has_x_rows && k < d->n * n_x; k++) d->gx[k] += d->gx_row[k];
   for (size_t i = 0; i < d->n; i++)
     if (d->momentum)
-      momentum_move(d, i);
+      ep_walk_momentum_step(d->momentum, i, &d->walk, d->gx + i * n_x, d->x + i * n_x);
     else
-      plain_move(d, i, d->step[i]);
+      ep_walk_step(&d->walk, d->step[i], d->gx + i * n_x, d->x + i * n_x);
   return EP_OK;
 }

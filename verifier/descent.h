@@ -1,22 +1,15 @@
 /* Points on their way towards a polytope by projected sign-gradient steps, batched. Two step rules: plain (PGD, Madry
- * et al. 2018), where every step that fails shortens the next, and with momentum and checkpoints (APGD, Croce & Hein
- * 2020). Points are estimates; what looks like a counterexample is for replay to decide. */
+ * et al. 2018), where every step that fails shortens the next, and with momentum (walk.h). Points are estimates; what
+ * looks like a counterexample is for replay to decide. */
 #ifndef EP_VERIFIER_DESCENT_H
 #define EP_VERIFIER_DESCENT_H
 
 #include "kernels/rng.h"
 #include "verifier/engine.h"
+#include "verifier/walk.h"
 
-/* APGD's memory: the points before, the best ones and their losses, now and at the last checkpoint; progress since. */
-typedef struct ep_descent_momentum {
-  uint32_t steps, it, check_at, check_len;
-  float *old, *top, *top_loss, *check_loss;
-  uint32_t *n_better;
-  bool *was_cut, *is_back;
-} ep_descent_momentum;
-
-#define EP_DESCENT_ANY UINT32_MAX /* each point towards whichever open polytope of the box is nearest, at every step   \
-                                   */
+/* Each point towards whichever open polytope of the box is nearest, at every step. */
+#define EP_DESCENT_ANY UINT32_MAX
 
 typedef struct ep_descent {
   const ep_run *run;
@@ -26,9 +19,11 @@ typedef struct ep_descent {
   size_t n;
   float *x;    /* [n x n_x] the points, in the box; set by the caller before the first evaluation */
   float *loss; /* [n] largest row value at x: <= 0 looks like a counterexample. @sound estimate */
-  float *gy, *gx, *gx_row, *step, *last;
+  float *gy, *gx, *gx_row, *step, *last; /* gx_row: of the rows in inputs, where there are any */
+  bool has_x_rows;
   ep_trace_f32 trace;
-  ep_descent_momentum *momentum; /* NULL = plain */
+  ep_walk walk;
+  ep_walk_momentum *momentum; /* NULL = plain */
 } ep_descent;
 
 /* n points towards polytope `poly` of box `box`, or EP_DESCENT_ANY; `momentum_steps` = planned number of steps with

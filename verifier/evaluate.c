@@ -71,32 +71,15 @@ static ep_status stages(ep_ctx *ctx, const ep_graph *g, const ep_query *q, const
 
 ep_status ep_evaluate_sample(ep_ctx *ctx, const ep_graph *g, const float *x, uint32_t label, double clip_lo,
                              double clip_hi, const ep_config *cfg, ep_pool *pool, ep_eval_outcome *out) {
-  static const double zero = 0, one = 1;
   uint32_t n = g->val[g->input].n, predicted;
   EP_TRY(ep_evaluate_predict(g, x, ep_pool_scratch(pool), &predicted));
   *out = EP_EVAL_WRONG;
   if (predicted != label) return EP_OK;
-  double *v = ep_alloc(ctx, (n + 1u) * sizeof *v);
-  ep_query *q = NULL;
-  if (!v) return EP_E_NOMEM;
-  for (uint32_t i = 0; i < n; i++) v[i] = (double)x[i];
-  ep_robust r = {.n = n,
-                 .x = v,
-                 .n_y = g->val[g->output].n,
-                 .label = label,
-                 .target = -1,
-                 .epsilon = cfg->epsilon,
-                 .scale = 1,
-                 .clip_lo = clip_lo,
-                 .clip_hi = clip_hi,
-                 .n_channel = 1,
-                 .mean = &zero,
-                 .std = &one};
-  ep_status st = ep_robust_query(ctx, &r, "sample", &q);
-  if (st == EP_OK) st = stages(ctx, g, q, cfg, pool, out);
+  ep_query *q;
+  EP_TRY(ep_robust_sample_query(ctx, n, x, g->val[g->output].n, label, cfg->epsilon, clip_lo, clip_hi, &q));
+  ep_status st = stages(ctx, g, q, cfg, pool, out);
   ep_ctx_set_deadline(ctx, 0);
   ep_query_destroy(q);
-  ep_free(ctx, v);
   return st;
 }
 

@@ -64,60 +64,56 @@ void ep_picture_text(ep_picture *p, uint32_t x, uint32_t y, uint32_t dot, const 
 
 static uint8_t byte_of(double v) { return (uint8_t)lround(255 * fmin(fmax(v, 0), 1)); }
 
-/* Differences: grey images in red (up) and blue (down) on white, colour images per channel around mid grey. */
-static void pixel(const ep_picture_case *c, int panel, size_t at, double largest, uint8_t rgb[3]) {
+/* v in [-1, 1]: red above 0, blue below, white at 0; one colour component of it. */
+static uint8_t signed_colour(double v, size_t k) { return byte_of(v > 0 ? (k == 0 ? 1 : 1 - v) : k == 2 ? 1 : 1 + v); }
+
+typedef struct scales {
+  double difference, saliency; /* the largest, 0 = all are 0 */
+} scales;
+
+static double part(double v, double largest) { return largest > 0 ? v / largest : 0; }
+
+static void pixel(const ep_picture_case *c, int panel, size_t at, const scales *s, uint8_t rgb[3]) {
   size_t plane = (size_t)c->h * c->w;
   for (size_t k = 0; k < 3; k++) {
     size_t i = (c->c == 3 ? k * plane : 0) + at;
-    double x = (double)c->x[i], d = largest > 0 ? ((double)c->adv[i] - x) / largest : 0;
+    double x = (double)c->x[i], d = part((double)c->adv[i] - x, s->difference);
     if (panel < 2)
       rgb[k] = byte_of(panel ? (double)c->adv[i] : x);
-    else if (c->c == 3)
-      rgb[k] = byte_of(0.5 + 0.5 * d);
+    else if (panel == 3)
+      rgb[k] = signed_colour(part(c->saliency[at], s->saliency), k);
     else
-      rgb[k] = byte_of(d > 0 ? (k == 0 ? 1 : 1 - d) : k == 2 ? 1 : 1 + d);
+      rgb[k] = c->c == 3 ? byte_of(0.5 + 0.5 * d) : signed_colour(d, k);
   }
 }
 
-static void panel(ep_picture *p, const ep_picture_case *c, int which, double largest, uint32_t zoom, uint32_t x0) {
+static void panel(ep_picture *p, const ep_picture_case *c, int which, const scales *s, uint32_t zoom, uint32_t x0) {
   uint8_t rgb[3];
   for (uint32_t y = 0; y < c->h; y++)
     for (uint32_t x = 0; x < c->w; x++) {
-      pixel(c, which, (size_t)y * c->w + x, largest, rgb);
+      pixel(c, which, (size_t)y * c->w + x, s, rgb);
       fill(p, x0 + x * zoom, GAP + y * zoom, zoom, zoom, rgb);
     }
 }
 
-ep_status ep_picture_triptych(ep_ctx *ctx, const ep_picture_case *c, ep_picture *out) {
+ep_status ep_picture_panels(ep_ctx *ctx, const ep_picture_case *c, ep_picture *out) {
   assert((c->c == 1 || c->c == 3) && c->h && c->w);
   uint32_t longest = c->h > c->w ? c->h : c->w, zoom = longest < 224 ? 224 / longest : 1;
-  uint32_t w = c->w * zoom, h = c->h * zoom, step = (w > 224 ? w : 224) + GAP;
-  double largest = 0;
-  char text[64];
+  uint32_t w = c->w * zoom, h = c->h * zoom, step = (w > 224 ? w : 224) + GAP, n = c->saliency ? 4 : 3;
+  scales s = {0};
   for (size_t i = 0; i < (size_t)c->c * c->h * c->w; i++) {
-    assert(c->adv[i] >= 0 && c->adv[i] <= 1);
-    largest = fmax(largest, fabs((double)c->adv[i] - (double)c->x[i]));
+    assert(c->adv[i] >= 0 && c->adv[i] <= 1 && c->x[i] >= 0 && c->x[i] <= 1);
+    s.difference = fmax(s.difference, fabs((double)c->adv[i] - (double)c->x[i]));
   }
-  EP_TRY(ep_picture_create(ctx, 3 * step + GAP, h + 2 * GAP + 3 * LINE, out));
-  for (int k = 0; k < 3; k++) panel(out, c, k, largest, zoom, GAP + (uint32_t)k * step);
-  uint32_t y = h + 2 * GAP, x1 = GAP + step, x2 = GAP + 2 * step;
-  ep_picture_text(out, GAP, y, DOT, "original");
-  snprintf(text, sizeof text, "class %u, label %u", c->predicted, c->label);
-  ep_picture_text(out, GAP, y + LINE, DOT, text);
-  snprintf(text, sizeof text, "confidence %.3f", c->confidence);
-  ep_picture_text(out, GAP, y + 2 * LINE, DOT, text);
-  ep_picture_text(out, x1, y, DOT, "counterexample");
-  snprintf(text, sizeof text, "class %u, margin %.3g", c->fooled, c->margin);
-  ep_picture_text(out, x1, y + LINE, DOT, text);
-  snprintf(text, sizeof text, "confidence %.3f", c->fooled_confidence);
-  ep_picture_text(out, x1, y + 2 * LINE, DOT, text);
-  snprintf(text, sizeof text, "difference x %.3g", largest > 0 ? 1 / largest : 0);
-  ep_picture_text(out, x2, y, DOT, text);
-  snprintf(text, sizeof text, "largest %.4f", largest);
-  ep_picture_text(out, x2, y + LINE, DOT, text);
-  if (c->epsilon >= 0) {
-    snprintf(text, sizeof text, "epsilon %.4g", c->epsilon);
-    ep_picture_text(out, x2, y + 2 * LINE, DOT, text);
+  for (size_t i = 0; c->saliency && i < (size_t)c->h * c->w; i++) s.saliency = fmax(s.saliency, fabs(c->saliency[i]));
+  EP_TRY(ep_picture_create(ctx, n * step + GAP, h + 2 * GAP + EP_PICTURE_LINES * LINE, out));
+  for (uint32_t k = 0; k < n; k++) {
+    panel(out, c, (int)k, &s, zoom, GAP + k * step);
+    for (uint32_t i = 0; i < EP_PICTURE_LINES; i++) {
+      char line[EP_PICTURE_TEXT];
+      snprintf(line, sizeof line, "%.*s", (int)((step - GAP) / (4 * DOT)), c->text[k][i]);
+      ep_picture_text(out, GAP + k * step, h + 2 * GAP + i * LINE, DOT, line);
+    }
   }
   return EP_OK;
 }

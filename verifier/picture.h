@@ -1,5 +1,5 @@
-/* Pictures of counterexamples: original, counterexample and amplified signed difference side by side with a caption,
- * and sheets of many of them. PNG, 8 bits RGB. */
+/* Pictures of counterexamples: original, counterexample, amplified signed difference and saliency side by side with
+ * captions, and sheets of many of them. PNG, 8 bits RGB. */
 #ifndef EP_VERIFIER_PICTURE_H
 #define EP_VERIFIER_PICTURE_H
 
@@ -12,21 +12,25 @@ typedef struct ep_picture {
   uint8_t *rgb; /* [h][w][3] */
 } ep_picture;
 
-/* One counterexample: images x, adv[c][h][w] with pixels in [0,1] (c = 1 or 3), the network's classes and softmax
- * confidences there, margin of the label at adv (negative: lost), radius of the query (< 0 = none). */
+enum { EP_PICTURE_PANELS = 4, EP_PICTURE_LINES = 4, EP_PICTURE_TEXT = 64 };
+
+/* One counterexample: images x, adv[c][h][w] with pixels in [0,1] (c = 1 or 3); saliency[h][w], what each pixel's
+ * change did (NULL: no such panel); and what is written under the panels. portrait.h makes one from a network. */
 typedef struct ep_picture_case {
   uint32_t c, h, w;
   const float *x, *adv;
-  uint32_t label, predicted, fooled;
-  double confidence, fooled_confidence, margin, epsilon;
+  const double *saliency;
+  char text[EP_PICTURE_PANELS][EP_PICTURE_LINES][EP_PICTURE_TEXT];
 } ep_picture_case;
 
 ep_status ep_picture_create(ep_ctx *ctx, uint32_t w, uint32_t h, ep_picture *out); /* white */
 void ep_picture_clear(ep_picture *p);
 /* Text in capitals, digits and .,-+=:%>/ at (x, y), 3 x 5 dots of size `dot` each; what does not fit is cut off. */
 void ep_picture_text(ep_picture *p, uint32_t x, uint32_t y, uint32_t dot, const char *text);
-/* Three panels and a caption of three lines. Sizes other than images (h*w of a vector) are drawn as one row. */
-ep_status ep_picture_triptych(ep_ctx *ctx, const ep_picture_case *c, ep_picture *out);
+/* Panels side by side (original, counterexample, their difference over its largest part, saliency over its largest
+ * part) with their texts below. Red is up, blue is down; differences of colour images are shown per channel around mid
+ * grey. */
+ep_status ep_picture_panels(ep_ctx *ctx, const ep_picture_case *c, ep_picture *out);
 /* n pictures of one size in columns. */
 ep_status ep_picture_sheet(ep_ctx *ctx, size_t n, const ep_picture *p, uint32_t columns, ep_picture *out);
 ep_status ep_picture_write(const ep_picture *p, const char *path);

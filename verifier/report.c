@@ -76,6 +76,7 @@ static ep_status check_path(ep_ctx *ctx, const char *flag, const char *path) {
 ep_status ep_report_check_paths(const ep_session *s) {
   EP_TRY(check_path(s->ctx, "output", s->cfg->output));
   EP_TRY(check_path(s->ctx, "certificate", s->cfg->certificate));
+  EP_TRY(check_path(s->ctx, "picture", s->cfg->picture));
   return check_path(s->ctx, "witness", s->cfg->witness);
 }
 

@@ -91,3 +91,26 @@ ep_status ep_robust_query(ep_ctx *ctx, const ep_robust *r, const char *name, ep_
   ep_free(ctx, m);
   return st;
 }
+
+ep_status ep_robust_sample_query(ep_ctx *ctx, size_t n, const float *x, uint32_t n_y, uint32_t label, double epsilon,
+                                 double clip_lo, double clip_hi, ep_query **out) {
+  static const double zero = 0, one = 1;
+  double *v = ep_alloc(ctx, (n + 1) * sizeof *v);
+  if (!v) return EP_E_NOMEM;
+  for (size_t i = 0; i < n; i++) v[i] = (double)x[i];
+  ep_robust r = {.n = n,
+                 .x = v,
+                 .n_y = n_y,
+                 .label = label,
+                 .target = -1,
+                 .epsilon = epsilon,
+                 .scale = 1,
+                 .clip_lo = clip_lo,
+                 .clip_hi = clip_hi,
+                 .n_channel = 1,
+                 .mean = &zero,
+                 .std = &one};
+  ep_status st = ep_robust_query(ctx, &r, "sample", out);
+  ep_free(ctx, v);
+  return st;
+}

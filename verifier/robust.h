@@ -19,5 +19,9 @@ typedef struct ep_robust {
 } ep_robust;
 
 ep_status ep_robust_query(ep_ctx *ctx, const ep_robust *r, const char *name, ep_query **out);
+/* The same for a sample of a data set, x[n] in the network's own units: any other class within `epsilon` cut to
+ * [clip_lo, clip_hi]. */
+ep_status ep_robust_sample_query(ep_ctx *ctx, size_t n, const float *x, uint32_t n_y, uint32_t label, double epsilon,
+                                 double clip_lo, double clip_hi, ep_query **out);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "models/dataset.h"
 #include "models/onnx.h"
 #include "verifier/rowcheck.h"
 #include "verifier/vnnlib_lex.h"
@@ -77,16 +78,9 @@ ep_status ep_witness_serialise(ep_ctx *ctx, const char *dir, const ep_query *q, 
   return serialise(ctx, dir, &d.y, w->y, true);
 }
 
-/* Version 1.0: magic, header padded to a multiple of 64, little-endian float64 (or float32 when exact). */
+/* Float32 when that is exact. */
 static void print_npy(FILE *f, const ep_query *q, const ep_witness *w) {
-  char dict[96];
-  int len = snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%u,), }",
-                     w->is_float32 ? "<f4" : "<f8", q->n_x);
-  int total = (10 + len + 1 + 63) / 64 * 64 - 10;
-  fwrite("\x93NUMPY\x01\x00", 1, 8, f);
-  fputc(total & 255, f);
-  fputc(total >> 8, f);
-  fprintf(f, "%-*s\n", total - 1, dict);
+  ep_dataset_npy_head(f, w->is_float32 ? "<f4" : "<f8", 1, &q->n_x);
   for (uint32_t i = 0; i < q->n_x; i++) {
     float x = (float)w->x[i];
     if (w->is_float32)

@@ -36,6 +36,8 @@ run dlv "$net" --image near.csv --epsilon 1 --semantics float32; expect_refusal 
 run dlv "$net" --epsilon 1; expect_refusal 1 '--image'
 run dlv "$net" --image near.csv --epsilon 1 --format json; expect_refusal 1 'text only'
 run dlv "$net" --image near.csv --epsilon 1 --features 0; expect_refusal 1 'features'
-run dlv "$net" --image near.csv --epsilon 2 --features 2 --images a.pgm --timeout 3
-[ "$rc" = 2 ] && grep -q 'no square image' stderr || fail "--images of two values: $rc $err"
+run dlv "$net" --image near.csv --epsilon 1 --clip 0,1 --features 2 --picture cex.png --timeout 3; expect_rc 0 picture
+[ "$(head -c 4 cex.png | tail -c 3)" = PNG ] || fail "no picture of: $out"
+run dlv "$net" --image near.csv --epsilon 2 --features 2 --picture out.png --timeout 3
+[ "$rc" = 1 ] && grep -q 'pictures need' stderr && [ ! -e out.png ] || fail "a picture out of range: $rc $err"
 finish

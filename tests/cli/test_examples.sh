@@ -16,11 +16,14 @@ done <"$examples/truth.csv"
 # The trained networks: an image that is proved for one, refuted for the other, with a picture of what refutes it.
 fashion=$examples/fashion
 ask() { run robust "$fashion/$1.onnx" --image "$fashion/images.idx" --labels "$fashion/labels.idx" --index 1 --scale 255 --clip 0,1 \
-  --epsilon 0.1 --timeout 120 --out pictures; }
+  --epsilon 0.1 --timeout 120 --picture cex.png; }
 ask ibp; expect_first unsat 'ibp.onnx, image 1'
-[ ! -e pictures ] || fail 'a picture of nothing'
+[ ! -e cex.png ] || fail 'a picture of nothing'
 ask natural; expect_first sat 'natural.onnx, image 1'
-[ "$(head -c 4 pictures/counterexample.png | tail -c 3)" = PNG ] || fail 'no picture of the counterexample'
+[ "$(head -c 4 cex.png | tail -c 3)" = PNG ] || fail 'no picture of the counterexample'
+run verify "$examples/onnx/xor.onnx" "$examples/vnnlib/xor_can_pass_0.9.vnnlib" --picture xor.png; expect_first sat xor
+[ "$(head -c 4 xor.png | tail -c 3)" = PNG ] || fail 'no picture of a property'
+run attack "$examples/onnx/xor.onnx" "$examples/vnnlib/xor_can_pass_0.9.vnnlib" --out pictures; expect_refusal 1 '--picture'
 [ "$(cat "$fashion"/*.onnx | wc -c)" -le 1000000 ] || fail 'the trained networks take more than 1 MB together'
 for net in "$fashion"/*.onnx; do [ "$(wc -c <"$net")" -le 200000 ] || fail "$net is larger than 200 KB"; done
 

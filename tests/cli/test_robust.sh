@@ -58,10 +58,11 @@ run robust two.onnx --image images.idx --labels labels.idx --index 1 --scale 255
 expect_rc 10 witness; [ "$(head -c 6 cex.npy | tail -c 5)" = NUMPY ] || fail 'no .npy witness'
 
 # A picture of the counterexample, in pixels whatever the normalisation.
-robust --epsilon 0.26 --clip 0,1 --mean 0.1 --std 2 --out pics; expect_rc 10 picture
-[ "$(head -c 4 pics/counterexample.png | tail -c 3)" = PNG ] || fail 'no picture'
-robust --epsilon 0.24 --out none; [ ! -e none ] || fail 'a picture without a counterexample'
-run robust two.onnx --image images.idx --labels labels.idx --index 1 --epsilon 200 --out pics; expect_rc 1 'pixels above 1'
+robust --epsilon 0.26 --clip 0,1 --mean 0.1 --std 2 --picture cex.png; expect_rc 10 picture
+[ "$(head -c 4 cex.png | tail -c 3)" = PNG ] || fail 'no picture'
+robust --epsilon 0.24 --picture none.png; [ ! -e none.png ] || fail 'a picture without a counterexample'
+robust --epsilon 0.26 --picture no/such.png; expect_refusal 2 'no/such.png'
+run robust two.onnx --image images.idx --labels labels.idx --index 1 --epsilon 200 --picture cex.png; expect_rc 1 'pixels above 1'
 expect_err 'pictures need \[0,1\]'
 
 # Refusals.
