@@ -38,6 +38,39 @@ train c.onnx --method ibp --epsilon 0.05 --epochs 6 --log c.jsonl --checkpoint c
 cmp -s a.onnx c.onnx || fail 'killed and resumed, another network'
 [ "$(sed 's/"seconds.*//' a.jsonl)" = "$(sed 's/"seconds.*//' c.jsonl)" ] || fail 'killed and resumed, another log'
 
+# Ctrl-C inside an epoch: one line, the shell's exit code, the state on disk; going on gives the same bits and log again.
+long() { run train "$1" --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 2 "${@:2}"; }
+long e.onnx --log e.jsonl --checkpoint e.ckpt
+"$EPSPROOF" train f.onnx --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 2 \
+  --log f.jsonl --checkpoint f.ckpt --progress on >stdout 2>stderr &
+victim=$!
+for _ in $(seq 500); do grep -q 'epoch 1' stderr && break; sleep 0.005; done
+kill -INT $victim
+wait $victim; rc=$? out=$(cat stdout)
+expect_rc 130 'Ctrl-C'; [ -z "$out" ] || fail "interrupted, yet: $out"
+expect_err 'interrupted in epoch [12] after [0-9]+ steps; the same command with --resume goes on from f.ckpt'
+[ -e f.ckpt ] && [ ! -e f.onnx ] || fail 'interrupted: a checkpoint and no network expected'
+long f.onnx --log f.jsonl --checkpoint f.ckpt --resume; expect_rc 0 'resumed after Ctrl-C'; expect_err 'resumed after epoch'
+cmp -s e.onnx f.onnx || fail 'interrupted and resumed, another network'
+[ "$(sed 's/"seconds.*//' e.jsonl)" = "$(sed 's/"seconds.*//' f.jsonl)" ] || fail 'interrupted and resumed, another log'
+"$EPSPROOF" train g.onnx --data data --arch fc-2x256 --batch 32 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 50 -q --progress on >stdout 2>stderr &
+victim=$!
+for _ in $(seq 500); do grep -q 'epoch 1' stderr && break; sleep 0.005; done
+kill -TERM $victim
+wait $victim; rc=$?
+expect_rc 143 'SIGTERM'; expect_err 'nothing is kept'
+
+# No room on the disk (files of at most 4 KiB): one line, the old checkpoint and the old network stay as they were.
+cp a.ckpt kept.ckpt; cp a.onnx kept.onnx
+( trap '' XFSZ; ulimit -f 4; "$EPSPROOF" train a.onnx --data data --arch fc-tiny --batch 64 --rate 0.01 --seed 3 --method ibp --epsilon 0.05 --epochs 7 \
+  --checkpoint a.ckpt -q >stdout 2>stderr </dev/null ); rc=$? out=$(cat stdout)
+expect_refusal 2 'a.ckpt: cannot be saved: File too large'
+cmp -s a.ckpt kept.ckpt || fail 'a save that failed changed the checkpoint'
+( trap '' XFSZ; ulimit -f 4; "$EPSPROOF" train a.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q >stdout 2>stderr </dev/null ); rc=$? out=$(cat stdout)
+expect_refusal 2 'a.onnx.*: File too large'
+cmp -s a.onnx kept.onnx || fail 'a save that failed changed the network'
+[ -z "$(ls ./*.new 2>/dev/null)" ] || fail "left behind: $(ls ./*.new)"
+
 # From a file: its weights, another method.
 run train d.onnx --data data --arch a.onnx --keep-weights --method pgd --epsilon 0.02 --epochs 1 --batch 64 --format json
 expect_rc 0 'fine-tuning'; expect_out '"method": "pgd"'
@@ -61,6 +94,12 @@ run train x.onnx --data bad --method natural; expect_refusal 2 '640 samples'
 { octal_header 1 640; put 640 labels 1 | tr '\002' '\014'; } >bad/train-labels-idx1-ubyte
 cp data/t10k* bad/
 run train x.onnx --data bad --arch a.onnx --method natural --batch 64; expect_refusal 2 'label 12'
+run train x.onnx --data data --arch fc-tiny --batch 64 --method natural --optimiser sgd --rate 1000 --weight-decay 1000 --clip-norm 0 --epochs 5 -q; expect_refusal 2 'the loss or its gradient is not finite'
+run train x.onnx --data fashion-mnist --arch a.onnx --method natural; [ "$rc" = 2 ] || fail "another size of images: exit code $rc"
+expect_err 'samples have 784 values, the network takes 36|fashion-mnist is not installed'
+mkdir -p png/train/a png/train/b
+printf 'no picture' >png/train/a/1.png
+run train x.onnx --data png --method natural; expect_refusal 2 'png/train/a/1.png'
 run train nowhere/x.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q; expect_refusal 2 'nowhere'
 ln -s elsewhere.onnx link.onnx # a rename would replace the link
 run train link.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q; expect_refusal 2 'not a plain file'

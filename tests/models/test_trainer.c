@@ -98,9 +98,24 @@ static void test_learns(void **state) {
   }
 }
 
+static bool is_same_report(const ep_train_report *a, const ep_train_report *b) {
+  return a->loss == b->loss && a->rate == b->rate && a->gradient_norm == b->gradient_norm && a->train.n == b->train.n &&
+         a->train.n_correct == b->train.n_correct && a->train.n_certified == b->train.n_certified &&
+         a->valid.n_correct == b->valid.n_correct && a->epoch == b->epoch;
+}
+
+/* Stops the run after the third step of an epoch. */
+static void stop_at_third(void *user, uint32_t epoch, double done, const ep_batch_sums *sums, double rate) {
+  const fixture *f = user;
+  (void)epoch;
+  (void)done;
+  (void)rate;
+  if (sums->n == 3 * (uint64_t)f->opt.batch) ep_ctx_interrupt(f->ctx);
+}
+
 static void temp_path(char *path, size_t n) { snprintf(path, n, "/tmp/ep_test_trainer_%d.ckpt", (int)getpid()); }
 
-/* Straight through with one thread = stopped after an epoch, inside the next one, and resumed with three threads. */
+/* Straight through with one thread = stopped inside the second epoch, saved there, and resumed with three threads. */
 static void test_resume(void **state) {
   (void)state;
   char path[64];
@@ -108,20 +123,25 @@ static void test_resume(void **state) {
   for (size_t m = 0; m < ep_n_methods; m++) {
     fixture a, b, c;
     ep_train_opt o = options(ep_methods[m].name);
-    ep_train_report r;
+    ep_train_report r, whole;
     uint8_t note[64] = "kept", back[64];
     open_fixture(&a, &o, 1);
+    assert_int_equal(ep_trainer_run(a.t, NULL, NULL, &r), EP_OK);
+    assert_int_equal(ep_trainer_run(a.t, NULL, NULL, &whole), EP_OK);
     run(&a);
     open_fixture(&b, &o, 2);
     assert_int_equal(ep_trainer_run(b.t, NULL, NULL, &r), EP_OK);
+    assert_int_equal(ep_trainer_run(b.t, stop_at_third, &b, &r), EP_E_STOPPED);
+    assert_int_equal(ep_trainer_steps(b.t), 3);
     assert_int_equal(ep_trainer_save(b.t, path, note), EP_OK);
-    ep_ctx_interrupt(b.ctx);
-    assert_int_equal(ep_trainer_run(b.t, NULL, NULL, &r), EP_E_STOPPED);
     close_fixture(&b);
     open_fixture(&c, &o, 3);
     assert_int_equal(ep_trainer_load(c.t, path, back), EP_OK);
     assert_memory_equal(note, back, sizeof note);
     assert_int_equal(ep_trainer_epoch(c.t), 1);
+    assert_int_equal(ep_trainer_steps(c.t), 3);
+    assert_int_equal(ep_trainer_run(c.t, NULL, NULL, &r), EP_OK);
+    assert_true(is_same_report(&whole, &r));
     run(&c);
     assert_memory_equal(a.net->param, c.net->param, a.net->n_param * sizeof(float));
     close_fixture(&a);
