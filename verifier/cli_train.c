@@ -245,6 +245,10 @@ static ep_status run(job *j) {
   EP_TRY(fill(cli, &j->opt));
   EP_TRY(ep_data_load(cli->ctx, cli->cfg.data, cli->cfg.labels, EP_DATA_TRAIN, &j->data));
   EP_TRY(make_net(j));
+  /* Signs of common values flip with a batch's statistics, and all that follows with them. */
+  j->opt.freeze_norm = cli->cfg.freeze_norm >= 0  ? cli->cfg.freeze_norm
+                       : ep_net_is_binary(j->net) ? j->opt.epochs / 2
+                                                  : INFINITY;
   EP_TRY(ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool));
   EP_TRY(ep_trainer_create(j->net, &j->data, &j->opt, cli->cfg.keep_weights, j->pool, &j->trainer));
   EP_TRY(start(j));

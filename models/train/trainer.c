@@ -19,6 +19,7 @@ struct ep_trainer {
   ep_pool *pool;
   ep_batch *step;
   ep_optim optim;
+  float *latent;   /* [n_param] what the optimiser moves, when the network has binary layers; NULL = its parameters */
   uint32_t *order; /* the split: training samples first */
   size_t n_train, n_valid;
   uint32_t epoch;
@@ -55,6 +56,12 @@ static ep_status make(ep_trainer *t) {
   t->optim = (ep_optim){.opt = t->opt.optim, .n = t->net->n_param};
   t->optim.m = ep_calloc(t->ctx, n, sizeof(float));
   t->optim.v = ep_calloc(t->ctx, n, sizeof(float));
+  if (ep_net_is_binary(t->net)) {
+    ep_rng rng;
+    if (!(t->latent = ep_calloc(t->ctx, n, sizeof(float)))) return EP_E_NOMEM;
+    ep_rng_seed_stream(&rng, t->opt.seed, 0);
+    ep_net_make_latent(t->net, &rng, t->latent);
+  }
   t->order = ep_calloc(t->ctx, d->n + 1, sizeof *t->order);
   t->shuffled = ep_calloc(t->ctx, d->n + 1, sizeof *t->shuffled);
   t->staged = ep_calloc(t->ctx, t->opt.batch * d->n_in, sizeof *t->staged);
@@ -97,7 +104,7 @@ void ep_trainer_destroy(ep_trainer *t) {
   if (!t) return;
   ep_ctx *ctx = t->ctx;
   ep_batch_destroy(t->step);
-  void *blocks[] = {t->optim.m, t->optim.v, t->order, t->shuffled, t->staged, (void *)t->x, t->label, t};
+  void *blocks[] = {t->latent, t->optim.m, t->optim.v, t->order, t->shuffled, t->staged, (void *)t->x, t->label, t};
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) ep_free(ctx, blocks[i]);
 }
 
@@ -132,6 +139,7 @@ static ep_batch_opt settings(const ep_trainer *t, double at) {
                         .attack_steps = o->attack_steps,
                         .attack_rate = o->attack_rate,
                         .warmup = o->warmup * (1 - part),
+                        .is_norm_frozen = at >= o->freeze_norm,
                         .eval_epsilon = o->eval_epsilon};
 }
 
@@ -153,8 +161,9 @@ static ep_status one_step(ep_trainer *t, uint32_t n_step) {
     ep_data_augment(d, from, t->opt.shift, t->opt.is_flipped, &t->rng, t->staged + i * d->n_in);
   }
   EP_TRY(ep_batch_run(t->step, &o, t->opt.batch, t->x, t->label, &t->sums));
-  EP_TRY(ep_optim_step(&t->optim, rate_at(&t->opt, at), t->net->param, ep_batch_gradient(t->step), t->pool,
-                       &t->gradient_norm));
+  EP_TRY(ep_optim_step(&t->optim, rate_at(&t->opt, at), t->latent ? t->latent : t->net->param,
+                       ep_batch_gradient(t->step), t->pool, &t->gradient_norm));
+  if (t->latent) ep_net_take_latent(t->net, t->latent);
   if (!isfinite(t->gradient_norm) || !isfinite(t->sums.loss))
     return EP_FAIL(t->ctx, EP_E_UNSUPPORTED,
                    "epoch %u, step %u: the loss or its gradient is not finite (a smaller --rate may help)",
@@ -232,10 +241,10 @@ static void identity(const ep_trainer *t, uint8_t digest[32]) {
   const uint64_t sizes[] = {t->net->n_param, t->net->n_stat, t->data->n,   t->data->n_in, o.seed,       o.batch,
                             o.attack_steps,  o.shift,        o.is_flipped, o.init,        o.optim.kind, o.n_decay};
   const double reals[] = {
-      o.rate,     o.epochs,      o.ramp_from,  o.ramp_to,        o.decay,       o.epsilon,
-      o.kappa,    o.mix,         o.crown,      o.box_ratio,      o.attack_rate, o.warmup,
-      o.clip_lo,  o.clip_hi,     o.validation, o.optim.momentum, o.optim.clip,  o.optim.weight_decay,
-      o.optim.l1, o.eval_epsilon};
+      o.rate,     o.epochs,       o.ramp_from,  o.ramp_to,        o.decay,       o.epsilon,
+      o.kappa,    o.mix,          o.crown,      o.box_ratio,      o.attack_rate, o.warmup,
+      o.clip_lo,  o.clip_hi,      o.validation, o.optim.momentum, o.optim.clip,  o.optim.weight_decay,
+      o.optim.l1, o.eval_epsilon, o.freeze_norm};
   ep_sha256_init(&h);
   ep_sha256_update(&h, sizes, sizeof sizes);
   ep_sha256_update(&h, reals, sizeof reals);
@@ -255,7 +264,7 @@ typedef struct part {
   void *data;
   size_t n;
 } part;
-enum { N_PART = 8 };
+enum { N_PART = 9 };
 
 /* Where a run stands, as it is in the file. */
 typedef struct place {
@@ -287,12 +296,19 @@ static void go_to(ep_trainer *t, const place *at) {
   t->rng = at->rng;
 }
 
-/* The file: magic, identity, place, note, parameters, statistics, moments; then a SHA-256 of it all. */
+/* The file: magic, identity, place, note, parameters, the numbers behind binary ones, statistics, moments; then a
+ * SHA-256 of it all. */
 static size_t parts(const ep_trainer *t, uint8_t *id, place *at, uint8_t *note, part *p) {
   size_t n = t->net->n_param * sizeof(float), total = 0;
-  const part list[N_PART] = {
-      {(void *)(uintptr_t)magic, sizeof magic},       {id, 32},        {at, sizeof *at}, {note, 64}, {t->net->param, n},
-      {t->net->stat, t->net->n_stat * sizeof(float)}, {t->optim.m, n}, {t->optim.v, n}};
+  const part list[N_PART] = {{(void *)(uintptr_t)magic, sizeof magic},
+                             {id, 32},
+                             {at, sizeof *at},
+                             {note, 64},
+                             {t->net->param, n},
+                             {t->latent, t->latent ? n : 0},
+                             {t->net->stat, t->net->n_stat * sizeof(float)},
+                             {t->optim.m, n},
+                             {t->optim.v, n}};
   memcpy(p, list, sizeof list);
   for (int i = 0; i < N_PART; i++) total += p[i].n;
   return total;

@@ -16,6 +16,7 @@ typedef struct ep_train_opt {
   double epochs, ramp_from, ramp_to; /* epsilon grows from 0, kappa falls from 1, between these epochs */
   double decay_at[8], decay;         /* the rate is multiplied by `decay` at each of these epochs */
   uint32_t n_decay;
+  double freeze_norm; /* epoch from which BatchNormalization's statistics stay; INFINITY = never */
   double epsilon, kappa, mix, crown, box_ratio, attack_rate, warmup, clip_lo,
       clip_hi; /* kappa, crown: at the end of the ramp, from 1 */
   double eval_epsilon;

@@ -75,6 +75,17 @@ cmp -s a.onnx kept.onnx || fail 'a save that failed changed the network'
 run train d.onnx --data data --arch a.onnx --keep-weights --method pgd --epsilon 0.02 --epochs 1 --batch 64 --format json
 expect_rc 0 'fine-tuning'; expect_out '"method": "pgd"'
 
+# A binarised network: the clauses decide about it, both ways.
+run train bnn.onnx --data data --arch bnn-tiny --method pgd --epsilon 0.05 --epochs 8 --batch 64 --rate 0.01 --seed 3; expect_rc 0 'binarised'
+natural=$(sed -n 's/^natural: \([0-9]*\).*/\1/p' stdout)
+[ "${natural:-0}" -ge 85 ] || fail "natural accuracy of a binarised network: $out"
+ask() { run robust bnn.onnx --image data/train-images-idx3-ubyte --labels data/train-labels-idx1-ubyte --scale 255 --clip 0,1 --engine sat "$@"; }
+ask --epsilon 0.004
+if grep -q 'this build has no' stderr; then echo 'no PicoSAT: binarised networks are not decided'; else
+  expect_rc 20 'a binarised network around an image'; expect_out 'proved by an exact solver'
+  ask --epsilon 0.9; expect_rc 10 'a binarised network far from an image'
+fi
+
 # Refusals.
 train x.onnx --method nonsense --epsilon 0.1; expect_refusal 1 'unknown .nonsense'
 train x.onnx --method ibp; expect_refusal 1 'epsilon'
