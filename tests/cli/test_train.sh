@@ -38,6 +38,15 @@ train c.onnx --method ibp --epsilon 0.05 --epochs 6 --log c.jsonl --checkpoint c
 cmp -s a.onnx c.onnx || fail 'killed and resumed, another network'
 [ "$(sed 's/"seconds.*//' a.jsonl)" = "$(sed 's/"seconds.*//' c.jsonl)" ] || fail 'killed and resumed, another log'
 
+# What eval calls the validation part is what training held back: the same share of right answers, here far from 1.
+run train v.onnx --data data --arch fc-tiny --batch 64 --rate 0.0004 --seed 3 --method natural --epochs 1 --validation 0.4 --log v.jsonl
+expect_rc 0 'one short epoch'
+told=$(sed -n 's/.*"valid_natural": \([0-9.]*\).*/\1/p' v.jsonl)
+run eval v.onnx --data data --part validation --validation 0.4 --seed 3 --epsilon 0 --engine ibp --format json; expect_rc 0 'eval of the validation part'
+expect_out '"samples": 256'
+found=$(tr -d '\n' <stdout | sed -n 's/.*"result": *{[^}]*"natural": *{[^}]*"count": \([0-9]*\).*/\1/p')
+awk -v t="$told" -v f="$found" 'BEGIN { exit !(t > 0.3 && t < 0.97 && f > 0 && (t - f / 256) ^ 2 < 1e-9) }' || fail "validation: training said $told, eval found $found of 256"
+
 # Ctrl-C inside an epoch: one line, the shell's exit code, the state on disk; going on gives the same bits and log again.
 long() { run train "$1" --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 2 "${@:2}"; }
 long e.onnx --log e.jsonl --checkpoint e.ckpt
@@ -99,6 +108,9 @@ mkdir bad
 head -c 5000 data/train-images-idx3-ubyte >bad/train-images-idx3-ubyte
 cp data/train-labels-idx1-ubyte bad/
 run train x.onnx --data bad --method natural; expect_refusal 2 'truncated IDX'
+gzip -c data/train-images-idx3-ubyte | head -c 2000 >bad/train-images-idx3-ubyte.gz; rm bad/train-images-idx3-ubyte
+run train x.onnx --data bad --method natural; expect_refusal 2 'bad/train-images-idx3-ubyte.gz'
+rm bad/train-images-idx3-ubyte.gz
 cp data/train-images-idx3-ubyte bad/
 { octal_header 1 5; printf '\0\1\2\0\1'; } >bad/train-labels-idx1-ubyte
 run train x.onnx --data bad --method natural; expect_refusal 2 '640 samples'
