@@ -371,6 +371,34 @@ static void test_signs(void **state) {
   close_fixture(&f);
 }
 
+static ep_status arch_dense(ep_net *net, uint32_t n_class) {
+  ep_net_image at = ep_net_input(net);
+  EP_TRY(ep_net_dense(net, &at, 20));
+  EP_TRY(ep_net_relu(net, &at));
+  return ep_net_dense(net, &at, n_class);
+}
+
+/* The sizes of binary weights are constants: around the input 0 a box moves with the sizes alone, so the first layer's
+ * weights have a gradient exactly when they are not binary. */
+static void test_binary_radius(void **state) {
+  (void)state;
+  for (int k = 0; k < 4; k++) {
+    fixture f;
+    open_fixture(&f, k / 2 ? arch_dense : arch_plain, 1);
+    memset(f.data, 0, sizeof f.data);
+    f.net->layer[0].is_binary = k % 2;
+    ep_batch_opt o = settings("ibp");
+    o.share = 1;
+    o.clip_lo = -1;
+    loss_of(&f, &o);
+    double square = 0;
+    for (size_t i = 0; i < f.net->layer[0].n_w; i++)
+      square += (double)ep_batch_gradient(f.batch)[i] * (double)ep_batch_gradient(f.batch)[i];
+    assert_true(k % 2 ? square == 0 : square > 1e-8);
+    close_fixture(&f);
+  }
+}
+
 static void test_last_layer(void **state) {
   (void)state;
   fixture f;
@@ -387,6 +415,6 @@ int main(void) {
       cmocka_unit_test(test_gradients),     cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_crown),
       cmocka_unit_test(test_crown_margins), cmocka_unit_test(test_warmup),     cmocka_unit_test(test_threads),
       cmocka_unit_test(test_evaluation),    cmocka_unit_test(test_attack),     cmocka_unit_test(test_last_layer),
-      cmocka_unit_test(test_frozen_norm),   cmocka_unit_test(test_signs)};
+      cmocka_unit_test(test_frozen_norm),   cmocka_unit_test(test_signs),      cmocka_unit_test(test_binary_radius)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
