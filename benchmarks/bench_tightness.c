@@ -83,10 +83,10 @@ static void at_start(ep_ctx *ctx, ep_net *net, uint32_t n_point, uint64_t seed, 
   ep_rng rng;
   ep_scratch s;
   size_t n = ep_net_size(net, 0);
-  double *x = malloc(2 * n * sizeof *x), *rad = x + n, of[N_OUT];
+  double *x = malloc(n * sizeof *x), *rad = malloc(n * sizeof *rad), of[N_OUT];
   ep_rng_seed(&rng, seed);
   ep_net_init(net, EP_INIT_KAIMING, &rng);
-  if (!x || ep_net_export(net, &g) != EP_OK) exit(1);
+  if (!x || !rad || ep_net_export(net, &g) != EP_OK) exit(1);
   ep_scratch_init(&s, ctx);
   tau[0] = tau[1] = 0;
   for (uint32_t p = 0; p < n_point; p++) {
@@ -103,6 +103,7 @@ static void at_start(ep_ctx *ctx, ep_net *net, uint32_t n_point, uint64_t seed, 
   ep_graph_destroy(g);
   ep_net_destroy(net);
   free(x);
+  free(rad);
 }
 
 static FILE *table(const char *folder, const char *name, const char *head) {

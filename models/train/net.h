@@ -13,8 +13,7 @@
 typedef enum ep_layer_kind {
   EP_LAYER_DENSE,      /* w[n_out][n_in], b[n_out] */
   EP_LAYER_CONV,       /* w[c_out][c_in/groups][kh][kw], b[c_out] */
-  EP_LAYER_BATCH_NORM, /* w = scale, b = shift, per channel; stat = running mean, running variance (is_fixed: for good)
-                        */
+  EP_LAYER_BATCH_NORM, /* w = scale, b = shift, per channel; stat = running mean and variance (is_fixed: given ones) */
   EP_LAYER_RELU,       /* x > 0 ? x : slope x; slope in [0, 1) */
   EP_LAYER_SIGN,       /* -1, 0, 1; its gradient is taken for that of x clipped to [-1, 1] (straight-through) */
   EP_LAYER_AVG_POOL,   /* windows and strides of the geometry, no padding, c_in = c_out */

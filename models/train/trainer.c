@@ -349,7 +349,7 @@ ep_status ep_trainer_save(const ep_trainer *t, const char *path, const uint8_t n
 
 ep_status ep_trainer_load(ep_trainer *t, const char *path, uint8_t note[64]) {
   uint8_t id[32], want[32], digest[32], *bytes;
-  place where;
+  place where = {0};
   part p[N_PART];
   size_t n, total = parts(t, id, &where, note, p);
   EP_TRY(ep_onnx_bytes_read(t->ctx, path, (size_t)1 << 33, &bytes, &n));

@@ -47,26 +47,30 @@ expect_out '"samples": 256'
 found=$(tr -d '\n' <stdout | sed -n 's/.*"result": *{[^}]*"natural": *{[^}]*"count": \([0-9]*\).*/\1/p')
 awk -v t="$told" -v f="$found" 'BEGIN { exit !(t > 0.3 && t < 0.97 && f > 0 && (t - f / 256) ^ 2 < 1e-9) }' || fail "validation: training said $told, eval found $found of 256"
 
+# Waits, without starting a process, for the progress line (or for the end, which fails the test).
+mkfifo never; exec 9<>never
+await_progress() { for _ in {1..4000}; do [ -s "$1" ] && break; read -rt 0.005 -u 9; done; }
+
 # Ctrl-C inside an epoch: one line, the shell's exit code, the state on disk; going on gives the same bits and log again.
-long() { run train "$1" --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 2 "${@:2}"; }
+long() { run train "$1" --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 800 --epochs 2 "${@:2}"; }
 long e.onnx --log e.jsonl --checkpoint e.ckpt
-"$EPSPROOF" train f.onnx --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 2 \
-  --log f.jsonl --checkpoint f.ckpt --progress on >stdout 2>stderr &
+"$EPSPROOF" train f.onnx --data data --arch fc-2x256 --batch 32 --rate 0.001 --seed 3 --method pgd --epsilon 0.05 --attack-steps 800 --epochs 2 \
+  --log f.jsonl --checkpoint f.ckpt -q --progress on >stdout 2>live1 &
 victim=$!
-for _ in $(seq 500); do grep -q 'epoch 1' stderr && break; sleep 0.005; done
+await_progress live1
 kill -INT $victim
-wait $victim; rc=$? out=$(cat stdout)
+wait $victim; rc=$? out=$(cat stdout); mv live1 stderr
 expect_rc 130 'Ctrl-C'; [ -z "$out" ] || fail "interrupted, yet: $out"
 expect_err 'interrupted in epoch [12] after [0-9]+ steps; the same command with --resume goes on from f.ckpt'
-[ -e f.ckpt ] && [ ! -e f.onnx ] || fail 'interrupted: a checkpoint and no network expected'
+if [ ! -e f.ckpt ] || [ -e f.onnx ]; then fail 'interrupted: a checkpoint and no network expected'; fi
 long f.onnx --log f.jsonl --checkpoint f.ckpt --resume; expect_rc 0 'resumed after Ctrl-C'; expect_err 'resumed after epoch'
 cmp -s e.onnx f.onnx || fail 'interrupted and resumed, another network'
 [ "$(sed 's/"seconds.*//' e.jsonl)" = "$(sed 's/"seconds.*//' f.jsonl)" ] || fail 'interrupted and resumed, another log'
-"$EPSPROOF" train g.onnx --data data --arch fc-2x256 --batch 32 --method pgd --epsilon 0.05 --attack-steps 500 --epochs 50 -q --progress on >stdout 2>stderr &
+"$EPSPROOF" train g.onnx --data data --arch fc-2x256 --batch 32 --method pgd --epsilon 0.05 --attack-steps 800 --epochs 50 -q --progress on >stdout 2>live2 &
 victim=$!
-for _ in $(seq 500); do grep -q 'epoch 1' stderr && break; sleep 0.005; done
+await_progress live2
 kill -TERM $victim
-wait $victim; rc=$?
+wait $victim; rc=$?; mv live2 stderr
 expect_rc 143 'SIGTERM'; expect_err 'nothing is kept'
 
 # No room on the disk (files of at most 4 KiB): one line, the old checkpoint and the old network stay as they were.
