@@ -16,6 +16,16 @@ ep_status ep_replace_begin(ep_ctx *ctx, const char *path, char temp[EP_REPLACE_M
   return EP_OK;
 }
 
+ep_status ep_replace_try(ep_ctx *ctx, const char *path) {
+  char temp[EP_REPLACE_MAX_PATH];
+  EP_TRY(ep_replace_begin(ctx, path, temp));
+  FILE *f = fopen(temp, "wb");
+  if (!f) return EP_FAIL(ctx, EP_E_IO, "%s: cannot be written: %s", path, strerror(errno));
+  fclose(f);
+  unlink(temp);
+  return EP_OK;
+}
+
 static bool sync_path(const char *path, int flags) {
   int fd = open(path, O_RDONLY | flags);
   bool is_ok = fd >= 0 && fsync(fd) == 0;

@@ -243,6 +243,8 @@ static ep_status run(job *j) {
   ep_cli *cli = j->cli;
   EP_TRY(ep_cli_check_format(cli));
   EP_TRY(fill(cli, &j->opt));
+  EP_TRY(ep_replace_try(cli->ctx, cli->arg[0]));
+  if (cli->cfg.checkpoint) EP_TRY(ep_replace_try(cli->ctx, cli->cfg.checkpoint));
   EP_TRY(ep_data_load(cli->ctx, cli->cfg.data, cli->cfg.labels, EP_DATA_TRAIN, &j->data));
   EP_TRY(make_net(j));
   /* Signs of common values flip with a batch's statistics, and all that follows with them. */

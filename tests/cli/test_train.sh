@@ -127,8 +127,9 @@ expect_err 'samples have 784 values, the network takes 36|fashion-mnist is not i
 mkdir -p png/train/a png/train/b
 printf 'no picture' >png/train/a/1.png
 run train x.onnx --data png --method natural; expect_refusal 2 'png/train/a/1.png'
-run train nowhere/x.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q; expect_refusal 2 'nowhere'
+run train nowhere/x.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1; expect_refusal 2 'nowhere' # before any epoch
+run train x.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 --checkpoint nowhere/c; expect_refusal 2 'nowhere/c'
 ln -s elsewhere.onnx link.onnx # a rename would replace the link
-run train link.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1 -q; expect_refusal 2 'not a plain file'
+run train link.onnx --data data --arch fc-tiny --batch 64 --method natural --epochs 1; expect_refusal 2 'not a plain file'
 [ ! -e x.onnx ] || fail 'a refused run wrote a network'
 finish

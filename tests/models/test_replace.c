@@ -44,6 +44,11 @@ static void test_replace(void **state) {
   assert_int_equal(ep_replace_end(ctx, path, temp), EP_E_IO); /* nothing to put into place */
   assert_holds(path, "new");
   ep_ctx_clear_error(ctx);
+  assert_int_equal(ep_replace_try(ctx, path), EP_OK);
+  assert_int_not_equal(access(temp, F_OK), 0);
+  assert_holds(path, "new");
+  assert_int_equal(ep_replace_try(ctx, "/tmp/ep_test_no_such_folder/file"), EP_E_IO);
+  ep_ctx_clear_error(ctx);
   assert_int_equal(symlink(path, link), 0);
   assert_int_equal(ep_replace_begin(ctx, link, temp), EP_E_IO);
   assert_non_null(strstr(ep_ctx_error(ctx).text, "not a plain file"));
