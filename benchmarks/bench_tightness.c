@@ -317,6 +317,9 @@ static void save_nets(ep_ctx *ctx, const char *folder) {
     char path[4096];
     ep_graph *g;
     ep_net *net = dense_net(ctx, 784, shape[i][1], shape[i][0]);
+    ep_rng rng;
+    ep_rng_seed(&rng, i);
+    ep_net_init(net, EP_INIT_KAIMING, &rng);
     snprintf(path, sizeof path, "%.4000s/net_w%u_d%u.onnx", folder, shape[i][0], shape[i][1]);
     if (ep_net_export(net, &g) != EP_OK || ep_onnx_write(g, path) != EP_OK) {
       fprintf(stderr, "bench_tightness: %s\n", ep_ctx_error(ctx).text);
