@@ -48,7 +48,8 @@ static ep_status ask(ep_ctx *ctx, const ep_graph *g, const ep_query *q, const ep
   return st;
 }
 
-/* Cheap proofs first: optimised slopes cost a fraction of an attack's restarts, and what they prove no attack refutes. */
+/* Cheap proofs first: optimised slopes cost a fraction of an attack's restarts, and what they prove no attack refutes.
+ */
 static ep_status stages(ep_ctx *ctx, const ep_graph *g, const ep_query *q, const ep_config *cfg, ep_pool *pool,
                         ep_eval_outcome *out) {
   static const struct {
