@@ -5,15 +5,37 @@
 #include <string.h>
 
 #include "models/eval.h"
+#include "models/ops/window.h"
 
-/* Slopes of the activations at the point: slope[v] for the outputs of UNIVAR nodes. */
-static ep_status slopes(const ep_graph *g, const double *x, bool is_linear, ep_scratch *s, double **slope) {
+/* The linear map at the point: slope[v] for the outputs of UNIVAR nodes; from[v], which element of its input each
+ * output of a MaxPool is. */
+typedef struct pattern {
+  double **slope;
+  uint32_t **from;
+} pattern;
+
+static ep_status choose(const ep_node *nd, const double *x, ep_scratch *s, uint32_t **from) {
+  const ep_max_windows *p = nd->param;
+  uint32_t *at = *from = EP_SCRATCH(s, uint32_t, p->n + 1);
+  if (!at) return EP_E_NOMEM;
+  for (size_t i = 0; i < p->n; i++) {
+    at[i] = p->col[p->ptr[i]];
+    for (uint32_t k = p->ptr[i] + 1; k < p->ptr[i + 1]; k++)
+      if (x[p->col[k]] > x[at[i]]) at[i] = p->col[k];
+  }
+  return EP_OK;
+}
+
+static ep_status pattern_at(const ep_graph *g, const double *x, bool is_linear, ep_scratch *s, pattern *p) {
   ep_trace_f64 t;
+  double **slope = p->slope;
   EP_TRY(ep_eval_f64(g, 1, x, s, &t));
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
-    if (nd->low.cls == EP_GENERAL)
+    bool is_max = nd->low.cls == EP_GENERAL && !strcmp(nd->op->onnx, "MaxPool");
+    if (nd->low.cls == EP_GENERAL && !is_max)
       return EP_FAIL(g->ctx, EP_E_UNSUPPORTED, "node '%s' (%s) has no tightness", nd->name, nd->op->onnx);
+    if (is_max) EP_TRY(choose(nd, t.v[nd->in[0]], s, &p->from[nd->out]));
     if (nd->low.cls != EP_UNIVAR) continue;
     uint32_t n = g->val[nd->out].n;
     slope[nd->out] = EP_SCRATCH(s, double, n);
@@ -25,7 +47,7 @@ static ep_status slopes(const ep_graph *g, const double *x, bool is_linear, ep_s
 }
 
 /* Interval widths of all values of the linear map: |A| r, |slope| r. */
-static ep_status forward_widths(const ep_graph *g, const double *rad, double *const *slope, ep_scratch *s, double **r) {
+static ep_status forward_widths(const ep_graph *g, const double *rad, const pattern *p, ep_scratch *s, double **r) {
   for (uint32_t v = 0; v < g->n_val; v++) {
     r[v] = EP_SCRATCH(s, double, g->val[v].n);
     if (!r[v]) return EP_E_NOMEM;
@@ -34,7 +56,11 @@ static ep_status forward_widths(const ep_graph *g, const double *rad, double *co
   for (uint32_t k = 0; k < g->n_node; k++) {
     const ep_node *nd = &g->node[k];
     if (nd->low.cls == EP_UNIVAR) {
-      for (uint32_t i = 0; i < g->val[nd->out].n; i++) r[nd->out][i] = fabs(slope[nd->out][i]) * r[nd->in[0]][i];
+      for (uint32_t i = 0; i < g->val[nd->out].n; i++) r[nd->out][i] = fabs(p->slope[nd->out][i]) * r[nd->in[0]][i];
+      continue;
+    }
+    if (nd->low.cls == EP_GENERAL) {
+      for (uint32_t i = 0; i < g->val[nd->out].n; i++) r[nd->out][i] = r[nd->in[0]][p->from[nd->out][i]];
       continue;
     }
     const ep_affine *a = &nd->low.is.affine;
@@ -45,15 +71,19 @@ static ep_status forward_widths(const ep_graph *g, const double *rad, double *co
 }
 
 /* One node of the backward pass over n_row rows of coefficients; values get added to. */
-static ep_status backward_node(const ep_graph *g, const ep_node *nd, size_t n_row, double *const *slope, ep_scratch *s,
+static ep_status backward_node(const ep_graph *g, const ep_node *nd, size_t n_row, const pattern *p, ep_scratch *s,
                                double **c) {
   if (nd->low.cls == EP_AFFINE) {
     for (uint32_t j = 0; j < nd->n_in; j++)
       EP_TRY(ep_linop_apply_t_f64(&nd->low.is.affine.A[j], n_row, c[nd->out], c[nd->in[j]], true, s));
     return EP_OK;
   }
-  size_t n = g->val[nd->out].n;
-  for (size_t i = 0; i < n_row * n; i++) c[nd->in[0]][i] += slope[nd->out][i % n] * c[nd->out][i];
+  size_t n = g->val[nd->out].n, n_in = g->val[nd->in[0]].n;
+  for (size_t i = 0; i < n_row * n; i++)
+    if (nd->low.cls == EP_UNIVAR)
+      c[nd->in[0]][i] += p->slope[nd->out][i % n] * c[nd->out][i];
+    else
+      c[nd->in[0]][i / n * n_in + p->from[nd->out][i % n]] += c[nd->out][i];
   return EP_OK;
 }
 
@@ -67,11 +97,12 @@ static void widths_of_rows(size_t n_row, size_t n, const double *c, const double
 static ep_status run(const ep_graph *g, const double *x, const double *rad, uint32_t label, bool is_linear,
                      ep_scratch *s, double *tau) {
   uint32_t n_y = g->val[g->output].n;
-  double **slope = EP_SCRATCH(s, double *, g->n_val), **r = EP_SCRATCH(s, double *, g->n_val);
+  pattern p = {EP_SCRATCH(s, double *, g->n_val), EP_SCRATCH(s, uint32_t *, g->n_val)};
+  double **r = EP_SCRATCH(s, double *, g->n_val);
   double **c = EP_SCRATCH(s, double *, g->n_val), *loose = EP_SCRATCH(s, double, n_y);
-  if (!slope || !r || !c || !loose) return EP_E_NOMEM;
-  EP_TRY(slopes(g, x, is_linear, s, slope));
-  EP_TRY(forward_widths(g, rad, slope, s, r));
+  if (!p.slope || !p.from || !r || !c || !loose) return EP_E_NOMEM;
+  EP_TRY(pattern_at(g, x, is_linear, s, &p));
+  EP_TRY(forward_widths(g, rad, &p, s, r));
   for (uint32_t v = 0; v < g->n_val; v++) {
     size_t n = (size_t)n_y * g->val[v].n;
     c[v] = EP_SCRATCH(s, double, n);
@@ -83,7 +114,7 @@ static ep_status run(const ep_graph *g, const double *x, const double *rad, uint
     c[g->output][(size_t)j * n_y + j] -= 1;
   }
   for (uint32_t k = g->n_node; k-- > 0;) {
-    EP_TRY(backward_node(g, &g->node[k], n_y, slope, s, c));
+    EP_TRY(backward_node(g, &g->node[k], n_y, &p, s, c));
     ep_vid in = g->node[k].in[0];
     if (k + 1 == g->n_node) widths_of_rows(n_y, g->val[in].n, c[in], r[in], loose);
   }

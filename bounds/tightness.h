@@ -9,8 +9,8 @@
 #include "models/graph.h"
 
 /* tau[n_output]: tightness of the margin of `label` over each class in the box x +- rad; NAN for the label itself, 1
- * where both widths are 0. is_linear: activations are taken as the identity. Needs AFFINE and UNIVAR nodes only and an
- * affine last one (EP_E_UNSUPPORTED). */
+ * where both widths are 0. is_linear: activations are taken as the identity. Needs AFFINE, UNIVAR and MaxPool nodes
+ * only and an affine last one (EP_E_UNSUPPORTED). */
 ep_status ep_tightness_at(const ep_graph *g, const double *x, const double *rad, uint32_t label, bool is_linear,
                           ep_scratch *s, double *tau);
 /* Ratio of expected exact width to expected interval width of a two-layer linear network with Gaussian weights and

@@ -82,30 +82,45 @@ void ep_lanes_pad(const ep_conv_geom *g, const float *x, float *out) {
       memcpy(out + ((c * hp + h + g->pad_top) * wp + g->pad_left) * EP_LANES, x, row * sizeof *out);
 }
 
+/* One group of a convolution's channels: groups lie one behind the other in images, features and weights. */
+static ep_conv_geom group_of(const ep_conv_geom *g) {
+  ep_conv_geom one = *g;
+  assert(g->c_in % g->groups == 0 && g->c_out % g->groups == 0);
+  one.c_in /= g->groups;
+  one.c_out /= g->groups;
+  one.groups = 1;
+  return one;
+}
+static size_t group_weights(const ep_conv_geom *one) { return (size_t)one->c_out * one->c_in * one->kh * one->kw; }
+
 void ep_lanes_offsets(const ep_conv_geom *g, uint32_t *off) {
   uint32_t hp = ep_lanes_padded_h(g), wp = ep_lanes_padded_w(g);
-  assert(g->groups == 1 && (uint64_t)g->c_in * hp * wp * EP_LANES < UINT32_MAX);
-  for (uint32_t c = 0; c < g->c_in; c++)
+  assert((uint64_t)g->c_in * hp * wp * EP_LANES < UINT32_MAX);
+  for (uint32_t c = 0; c < g->c_in / g->groups; c++)
     for (uint32_t kh = 0; kh < g->kh; kh++)
       for (uint32_t kw = 0; kw < g->kw; kw++) *off++ = ((c * hp + kh * g->dil_h) * wp + kw * g->dil_w) * EP_LANES;
 }
 
 void ep_lanes_pack_forward(const ep_conv_geom *g, bool is_abs, const float *w, float *out) {
-  size_t n_k = (size_t)g->c_in * g->kh * g->kw;
-  for (size_t co = 0; co < g->c_out; co++)
-    for (size_t k = 0; k < n_k; k++, w++) out[k * g->c_out + co] = is_abs ? fabsf(*w) : *w;
+  const ep_conv_geom one = group_of(g);
+  size_t n_k = (size_t)one.c_in * g->kh * g->kw;
+  for (size_t q = 0; q < g->groups; q++, out += group_weights(&one))
+    for (size_t co = 0; co < one.c_out; co++)
+      for (size_t k = 0; k < n_k; k++, w++) out[k * one.c_out + co] = is_abs ? fabsf(*w) : *w;
 }
 
-/* [kh*kw][c_out][c_in] */
+/* [groups][kh*kw][c_out][c_in] */
 void ep_lanes_pack_backward(const ep_conv_geom *g, bool is_abs, const float *w, float *out) {
+  const ep_conv_geom one = group_of(g);
   size_t taps = (size_t)g->kh * g->kw;
-  for (size_t co = 0; co < g->c_out; co++)
-    for (size_t ci = 0; ci < g->c_in; ci++)
-      for (size_t t = 0; t < taps; t++, w++) out[(t * g->c_out + co) * g->c_in + ci] = is_abs ? fabsf(*w) : *w;
+  for (size_t q = 0; q < g->groups; q++, out += group_weights(&one))
+    for (size_t co = 0; co < one.c_out; co++)
+      for (size_t ci = 0; ci < one.c_in; ci++)
+        for (size_t t = 0; t < taps; t++, w++) out[(t * one.c_out + co) * one.c_in + ci] = is_abs ? fabsf(*w) : *w;
 }
 
-void ep_lanes_conv_forward(const ep_conv_geom *g, const float *packed, const float *bias, const uint32_t *off,
-                           const float *x, float *y) {
+static void forward_group(const ep_conv_geom *g, const float *packed, const float *bias, const uint32_t *off,
+                          const float *x, float *y) {
   size_t wp = ep_lanes_padded_w(g), plane = (size_t)g->h_out * g->w_out;
   ep_lanes_sum s = {.n_row = g->c_out,
                     .n_term = (size_t)g->c_in * g->kh * g->kw,
@@ -120,6 +135,16 @@ void ep_lanes_conv_forward(const ep_conv_geom *g, const float *packed, const flo
       s.dst = y + (h * g->w_out + v) * EP_LANES;
       ep_lanes_run(&s);
     }
+}
+
+void ep_lanes_conv_forward(const ep_conv_geom *g, const float *packed, const float *bias, const uint32_t *off,
+                           const float *x, float *y) {
+  const ep_conv_geom one = group_of(g);
+  size_t n_x = (size_t)one.c_in * ep_lanes_padded_h(g) * ep_lanes_padded_w(g) * EP_LANES;
+  size_t n_y = (size_t)one.c_out * g->h_out * g->w_out * EP_LANES;
+  for (size_t q = 0; q < g->groups; q++)
+    forward_group(&one, packed + q * group_weights(&one), bias ? bias + q * one.c_out : NULL, off, x + q * n_x,
+                  y + q * n_y);
 }
 
 /* The taps k with (at + pad - k*dil) a multiple of the stride and inside 0..n_out-1, as a bit set. */
@@ -154,8 +179,8 @@ static size_t backward_list(const ep_conv_geom *g, uint32_t h, uint32_t v, uint6
   return n;
 }
 
-void ep_lanes_conv_backward(const ep_conv_geom *g, const float *packed, const float *y, float *x, bool accumulate,
-                            uint32_t *list) {
+static void backward_group(const ep_conv_geom *g, const float *packed, const float *y, float *x, bool accumulate,
+                           uint32_t *list) {
   uint32_t *off = list, *row = list + (size_t)g->c_out * g->kh * g->kw;
   ep_lanes_sum s = {.n_row = g->c_in,
                     .off = off,
@@ -185,6 +210,15 @@ void ep_lanes_conv_backward(const ep_conv_geom *g, const float *packed, const fl
       }
     }
   }
+}
+
+void ep_lanes_conv_backward(const ep_conv_geom *g, const float *packed, const float *y, float *x, bool accumulate,
+                            uint32_t *list) {
+  const ep_conv_geom one = group_of(g);
+  size_t n_x = (size_t)one.c_in * g->h_in * g->w_in * EP_LANES,
+         n_y = (size_t)one.c_out * g->h_out * g->w_out * EP_LANES;
+  for (size_t q = 0; q < g->groups; q++)
+    backward_group(&one, packed + q * group_weights(&one), y + q * n_y, x + q * n_x, accumulate, list);
 }
 
 static float total(vec v) {
@@ -221,7 +255,7 @@ INLINE void weights_of(const size_t n, const size_t m, const ep_conv_geom *g, co
     for (size_t j = 0; j < m; j++) gw[i * gw_step + j] += total(acc[i][j]);
 }
 
-void ep_lanes_conv_weights(const ep_conv_geom *g, const float *x, const float *gy, float *gw) {
+static void weights_group(const ep_conv_geom *g, const float *x, const float *gy, float *gw) {
   size_t hp = ep_lanes_padded_h(g), wp = ep_lanes_padded_w(g), plane = (size_t)g->h_out * g->w_out * EP_LANES;
   size_t step = (size_t)g->c_in * g->kh * g->kw;
   for (size_t co = 0, n; co < g->c_out; co += n) {
@@ -246,4 +280,11 @@ void ep_lanes_conv_weights(const ep_conv_geom *g, const float *x, const float *g
             weights_of(1, 1, g, px, py, to, step);
         }
   }
+}
+
+void ep_lanes_conv_weights(const ep_conv_geom *g, const float *x, const float *gy, float *gw) {
+  const ep_conv_geom one = group_of(g);
+  size_t n_x = (size_t)one.c_in * ep_lanes_padded_h(g) * ep_lanes_padded_w(g) * EP_LANES;
+  size_t n_y = (size_t)one.c_out * g->h_out * g->w_out * EP_LANES;
+  for (size_t q = 0; q < g->groups; q++) weights_group(&one, x + q * n_x, gy + q * n_y, gw + q * group_weights(&one));
 }

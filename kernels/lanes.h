@@ -22,14 +22,14 @@ typedef struct ep_lanes_sum {
 } ep_lanes_sum;
 void ep_lanes_run(const ep_lanes_sum *sum);
 
-/* Height and width of an image with the zeros that a convolution reads around it. Groups are not supported here. */
+/* Height and width of an image with the zeros that a convolution reads around it. */
 uint32_t ep_lanes_padded_h(const ep_conv_geom *g);
 uint32_t ep_lanes_padded_w(const ep_conv_geom *g);
 /* Copies x[c_in][h_in][w_in][L] into out[c_in][padded_h][padded_w][L] with zeros around. */
 void ep_lanes_pad(const ep_conv_geom *g, const float *x, float *out);
-/* Offsets of a window's c_in*kh*kw elements in a padded image. */
+/* Offsets of a window's c_in/groups*kh*kw elements in the padded image of one group. */
 void ep_lanes_offsets(const ep_conv_geom *g, uint32_t *off);
-/* Weights w[c_out][c_in][kh][kw] (or their absolute values) in the orders that the two directions read. */
+/* Weights w[c_out][c_in/groups][kh][kw] (or their absolute values) in the orders that the two directions read. */
 void ep_lanes_pack_forward(const ep_conv_geom *g, bool is_abs, const float *w, float *out);
 void ep_lanes_pack_backward(const ep_conv_geom *g, bool is_abs, const float *w, float *out);
 /* y[c_out][h_out][w_out][L] = conv(padded x) + bias (per channel, or NULL); off from ep_lanes_offsets. */
@@ -38,7 +38,7 @@ void ep_lanes_conv_forward(const ep_conv_geom *g, const float *packed, const flo
 /* x[c_in][h_in][w_in][L] (+)= conv^T(y). `list` has room for 2*c_out*kh*kw numbers. */
 void ep_lanes_conv_backward(const ep_conv_geom *g, const float *packed, const float *y, float *x, bool accumulate,
                             uint32_t *list);
-/* gw[c_out][c_in][kh][kw] += sum over samples of gy x^T: the gradient of the weights, from the padded x. */
+/* gw[c_out][c_in/groups][kh][kw] += sum over samples of gy x^T: the gradient of the weights, from the padded x. */
 void ep_lanes_conv_weights(const ep_conv_geom *g, const float *x, const float *gy, float *gw);
 
 #endif

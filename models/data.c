@@ -321,3 +321,25 @@ void ep_data_shuffle(uint32_t *order, size_t n, ep_rng *rng) {
     order[j] = (uint32_t)i;
   }
 }
+
+size_t ep_data_split(size_t n, double validation, uint64_t seed, uint32_t *order) {
+  ep_rng rng;
+  assert(validation >= 0 && validation < 1);
+  ep_rng_seed_stream(&rng, seed, 1);
+  ep_data_shuffle(order, n, &rng);
+  return n - (size_t)(validation * (double)n);
+}
+
+ep_status ep_data_keep(ep_data *d, const uint32_t *order, size_t n) {
+  ep_data all = *d;
+  assert(n);
+  ep_status st = room(d, n);
+  for (size_t i = 0; i < n && st == EP_OK; i++) {
+    assert(order[i] < all.n);
+    memcpy(d->x + i * d->n_in, all.x + order[i] * d->n_in, d->n_in * sizeof *d->x);
+    d->label[i] = all.label[order[i]];
+  }
+  ep_free(d->ctx, all.x);
+  ep_free(d->ctx, all.label);
+  return st;
+}

@@ -28,5 +28,10 @@ void ep_data_clear(ep_data *d);
 void ep_data_augment(const ep_data *d, size_t i, uint32_t shift, bool is_flipped, ep_rng *rng, float *out);
 /* A random order of 0..n-1. */
 void ep_data_shuffle(uint32_t *order, size_t n, ep_rng *rng);
+/* The split of n samples by `seed`: order[n], those to train on first; how many these are is returned (the others, a
+ * share `validation` of all, are held back). */
+size_t ep_data_split(size_t n, double validation, uint64_t seed, uint32_t *order);
+/* Leaves the samples order[0..n) of d, in that order; n >= 1. */
+ep_status ep_data_keep(ep_data *d, const uint32_t *order, size_t n);
 
 #endif

@@ -5,15 +5,30 @@
 
 #include "models/onnx.h"
 
+/* What training with the same --seed and --validation held back. */
+static ep_status keep_validation(const ep_config *cfg, ep_data *d) {
+  uint32_t *order = ep_alloc(d->ctx, (d->n + 1) * sizeof *order);
+  if (!order) return EP_E_NOMEM;
+  size_t n_train = ep_data_split(d->n, cfg->validation, (uint64_t)cfg->seed, order), n = d->n - n_train;
+  ep_status st = n ? ep_data_keep(d, order + n_train, n)
+                   : EP_FAIL(d->ctx, EP_E_OPTION, "--part validation: a share of %g of %zu samples is none",
+                             cfg->validation, d->n);
+  ep_free(d->ctx, order);
+  return st;
+}
+
 ep_status ep_cli_data_load(ep_cli *cli, ep_cli_samples *out) {
   const ep_config *cfg = &cli->cfg;
   EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &out->g));
-  EP_TRY(ep_data_load(cli->ctx, cfg->data, cfg->labels, strcmp(cfg->part, "train") ? EP_DATA_TEST : EP_DATA_TRAIN,
+  EP_TRY(ep_data_load(cli->ctx, cfg->data, cfg->labels, strcmp(cfg->part, "test") ? EP_DATA_TRAIN : EP_DATA_TEST,
                       &out->data));
+  if (!strcmp(cfg->part, "validation")) EP_TRY(keep_validation(cfg, &out->data));
   uint32_t n_in = out->g->val[out->g->input].n, n_out = out->g->val[out->g->output].n;
-  if (out->data.n_in != n_in || out->data.n_class > n_out)
-    return EP_FAIL(cli->ctx, EP_E_SHAPE, "data of %zu values and %u classes, a network of %u inputs and %u outputs",
-                   out->data.n_in, out->data.n_class, n_in, n_out);
+  if (out->data.n_in != n_in)
+    return EP_FAIL(cli->ctx, EP_E_SHAPE, "samples have %zu values, the network takes %u", out->data.n_in, n_in);
+  if (out->data.n_class > n_out)
+    return EP_FAIL(cli->ctx, EP_E_SHAPE, "label %u in the data, the network has %u outputs", out->data.n_class - 1,
+                   n_out);
   if (n_out < 2) return EP_FAIL(cli->ctx, EP_E_SHAPE, "a classifier needs at least two outputs");
   out->first = (size_t)cfg->first;
   if (out->first >= out->data.n)

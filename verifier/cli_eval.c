@@ -6,23 +6,19 @@
 #include <unistd.h>
 
 #include "kernels/log.h"
-#include "models/data.h"
-#include "models/onnx.h"
 #include "models/onnx_bytes.h"
 #include "verifier/branching.h"
-#include "verifier/cli.h"
+#include "verifier/cli_data.h"
 #include "verifier/evaluate.h"
 #include "verifier/json_out.h"
 #include "verifier/watch.h"
 
 typedef struct job {
   ep_cli *cli;
-  ep_graph *g;
-  ep_data data;
+  ep_cli_samples in;
   ep_pool *pool;
   FILE *records;
-  size_t first, n;  /* samples asked for */
-  uint8_t *outcome; /* [n], EP_N_EVAL_OUTCOME = not known yet */
+  uint8_t *outcome; /* [in.n], EP_N_EVAL_OUTCOME = not known yet */
   size_t n_known;   /* from the records */
   double seconds;   /* of this run */
   bool has_line;
@@ -31,18 +27,22 @@ typedef struct job {
 /* ---- records: a header that names the run, then index,label,outcome,seconds ---- */
 
 static void header(const job *j, char *text, size_t n) {
-  snprintf(text, n, "# network %s, epsilon %.17g, %s part, %zu samples of %zu values", j->g->sha256,
-           j->cli->cfg.epsilon, j->cli->cfg.part, j->data.n, j->data.n_in);
+  const ep_config *cfg = &j->cli->cfg;
+  char which[64] = "";
+  if (!strcmp(cfg->part, "validation"))
+    snprintf(which, sizeof which, " (share %g, seed %lld)", cfg->validation, (long long)cfg->seed);
+  snprintf(text, n, "# network %s, epsilon %.17g, %s part%s, %zu samples of %zu values", j->in.g->sha256, cfg->epsilon,
+           cfg->part, which, j->in.data.n, j->in.data.n_in);
 }
 
 /* "index,label,outcome,..."; false when it is none of this data set. */
 static bool parse_record(const job *j, const char *at, size_t *index, ep_eval_outcome *o) {
   char *end;
   *index = (size_t)strtoull(at, &end, 10);
-  if (end == at || *end != ',' || *index >= j->data.n) return false;
+  if (end == at || *end != ',' || *index >= j->in.data.n) return false;
   at = end + 1;
   unsigned long label = strtoul(at, &end, 10);
-  if (end == at || *end != ',' || label != j->data.label[*index]) return false;
+  if (end == at || *end != ',' || label != j->in.data.label[*index]) return false;
   *o = ep_evaluate_parse(end + 1, strcspn(end + 1, ","));
   return *o < EP_N_EVAL_OUTCOME;
 }
@@ -63,9 +63,9 @@ static ep_status take_records(job *j, char *text, size_t n, size_t *whole) {
     bool is_title = line == 2 && !strcmp(at, "index,label,outcome,seconds");
     if (!is_title && !parse_record(j, at, &index, &o))
       return EP_FAIL(j->cli->ctx, EP_E_SYNTAX, "%s:%zu: not a record of this data set", j->cli->cfg.records, line);
-    if (is_title || index < j->first || index >= j->first + j->n) continue;
-    j->n_known += j->outcome[index - j->first] == EP_N_EVAL_OUTCOME;
-    j->outcome[index - j->first] = (uint8_t)o;
+    if (is_title || index < j->in.first || index >= j->in.first + j->in.n) continue;
+    j->n_known += j->outcome[index - j->in.first] == EP_N_EVAL_OUTCOME;
+    j->outcome[index - j->in.first] = (uint8_t)o;
   }
   *whole = (size_t)(at - text);
   return EP_OK;
@@ -93,8 +93,8 @@ static ep_status open_records(job *j) {
 
 static ep_status put_record(job *j, size_t i, double seconds) {
   if (!j->records) return EP_OK;
-  size_t at = j->first + i;
-  fprintf(j->records, "%zu,%" PRIu32 ",%s,%.3f\n", at, j->data.label[at], ep_evaluate_text(j->outcome[i]), seconds);
+  size_t at = j->in.first + i;
+  fprintf(j->records, "%zu,%" PRIu32 ",%s,%.3f\n", at, j->in.data.label[at], ep_evaluate_text(j->outcome[i]), seconds);
   if (fflush(j->records) == 0) return EP_OK;
   return EP_FAIL(j->cli->ctx, EP_E_IO, "%s: %s", j->cli->cfg.records, strerror(errno));
 }
@@ -110,23 +110,10 @@ static ep_status load(job *j) {
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--engine or --branching: unknown name (see 'epsproof help engines')");
   if (strcmp(cfg->semantics, "float32") == 0)
     return EP_FAIL(cli->ctx, EP_E_OPTION, "--semantics: 'eval' knows real semantics only");
-  EP_TRY(ep_onnx_read(cli->ctx, cli->arg[0], &j->g));
-  EP_TRY(ep_data_load(cli->ctx, cfg->data, cfg->labels, strcmp(cfg->part, "train") ? EP_DATA_TEST : EP_DATA_TRAIN,
-                      &j->data));
-  if (j->data.n_in != j->g->val[j->g->input].n)
-    return EP_FAIL(cli->ctx, EP_E_SHAPE, "samples have %zu values, the network takes %u", j->data.n_in,
-                   j->g->val[j->g->input].n);
-  if (j->data.n_class > j->g->val[j->g->output].n)
-    return EP_FAIL(cli->ctx, EP_E_SHAPE, "label %u in the data, the network has %u outputs", j->data.n_class - 1,
-                   j->g->val[j->g->output].n);
-  j->first = (size_t)cfg->first;
-  if (j->first >= j->data.n)
-    return EP_FAIL(cli->ctx, EP_E_OPTION, "--first %zu: there are %zu samples", j->first, j->data.n);
-  j->n = j->data.n - j->first;
-  if (cfg->count > 0 && (size_t)cfg->count < j->n) j->n = (size_t)cfg->count;
-  j->outcome = ep_alloc(cli->ctx, j->n);
+  EP_TRY(ep_cli_data_load(cli, &j->in));
+  j->outcome = ep_alloc(cli->ctx, j->in.n);
   if (!j->outcome) return EP_E_NOMEM;
-  memset(j->outcome, EP_N_EVAL_OUTCOME, j->n);
+  memset(j->outcome, EP_N_EVAL_OUTCOME, j->in.n);
   EP_TRY(open_records(j));
   return ep_pool_create(cli->ctx, (unsigned)cfg->threads, &j->pool);
 }
@@ -143,16 +130,16 @@ static void tick(job *j, size_t done, size_t todo, double elapsed) {
 static ep_status run_all(job *j) {
   const ep_config *cfg = &j->cli->cfg;
   double start = ep_time_s();
-  size_t done = 0, todo = j->n - j->n_known;
+  size_t done = 0, todo = j->in.n - j->n_known;
   if (j->n_known) ep_log(j->cli->ctx, 1, "%zu samples are in the records already", j->n_known);
-  for (size_t i = 0; i < j->n; i++) {
+  for (size_t i = 0; i < j->in.n; i++) {
     if (j->outcome[i] != EP_N_EVAL_OUTCOME) continue;
     if (ep_ctx_should_stop(j->cli->ctx)) return EP_E_STOPPED;
     double t0 = ep_time_s();
     ep_eval_outcome o;
-    size_t at = j->first + i;
-    EP_TRY(ep_evaluate_sample(j->cli->ctx, j->g, j->data.x + at * j->data.n_in, j->data.label[at], 0, 1, cfg, j->pool,
-                              &o));
+    size_t at = j->in.first + i;
+    EP_TRY(ep_evaluate_sample(j->cli->ctx, j->in.g, j->in.data.x + at * j->in.data.n_in, j->in.data.label[at], 0, 1,
+                              cfg, j->pool, &o));
     j->outcome[i] = (uint8_t)o;
     EP_TRY(put_record(j, i, ep_time_s() - t0));
     tick(j, ++done, todo, ep_time_s() - start);
@@ -165,8 +152,9 @@ static ep_status run_all(job *j) {
 
 static void count_class(const job *j, uint32_t class, ep_eval_counts *c) {
   *c = (ep_eval_counts){0};
-  for (size_t i = 0; i < j->n; i++) {
-    if (j->outcome[i] == EP_N_EVAL_OUTCOME || (class != EP_NO_CLASS && j->data.label[j->first + i] != class)) continue;
+  for (size_t i = 0; i < j->in.n; i++) {
+    if (j->outcome[i] == EP_N_EVAL_OUTCOME || (class != EP_NO_CLASS && j->in.data.label[j->in.first + i] != class))
+      continue;
     c->n++;
     c->outcome[j->outcome[i]]++;
   }
@@ -187,7 +175,8 @@ static void print_line(const char *what, uint64_t k, uint64_t n) {
 }
 
 static void print_text(const job *j, const ep_eval_counts *c, const ep_eval_counts *by_class) {
-  printf("network: %s\nepsilon: %.15g\nsamples: %" PRIu64 " of %zu\n", j->cli->arg[0], j->cli->cfg.epsilon, c->n, j->n);
+  printf("network: %s\nepsilon: %.15g\nsamples: %" PRIu64 " of %zu\n", j->cli->arg[0], j->cli->cfg.epsilon, c->n,
+         j->in.n);
   print_line("natural", c->natural, c->n);
   print_line("attack (PGD)", c->attacked, c->n);
   print_line("certified: intervals", c->ibp, c->n);
@@ -196,7 +185,7 @@ static void print_text(const job *j, const ep_eval_counts *c, const ep_eval_coun
   print_line("certified: verified", c->verified, c->n);
   printf("refuted: %" PRIu64 ", open: %" PRIu64 "\n", c->outcome[EP_EVAL_ATTACKED] + c->outcome[EP_EVAL_REFUTED],
          c->outcome[EP_EVAL_OPEN]);
-  for (uint32_t k = 0; k < j->data.n_class; k++) {
+  for (uint32_t k = 0; k < j->in.data.n_class; k++) {
     const ep_eval_counts *b = &by_class[k];
     double n = b->n ? (double)b->n : 1;
     printf("class %u: %" PRIu64 " samples, natural %.2f %%, attack %.2f %%, verified %.2f %%\n", k, b->n,
@@ -207,13 +196,14 @@ static void print_text(const job *j, const ep_eval_counts *c, const ep_eval_coun
 
 static ep_status tell(job *j) {
   ep_eval_counts all;
-  ep_eval_counts *by_class = ep_calloc(j->cli->ctx, j->data.n_class, sizeof *by_class);
+  ep_eval_counts *by_class = ep_calloc(j->cli->ctx, j->in.data.n_class, sizeof *by_class);
   if (!by_class) return EP_E_NOMEM;
   count_class(j, EP_NO_CLASS, &all);
-  for (uint32_t k = 0; k < j->data.n_class; k++) count_class(j, k, &by_class[k]);
+  for (uint32_t k = 0; k < j->in.data.n_class; k++) count_class(j, k, &by_class[k]);
   ep_status st = EP_OK;
   if (!strcmp(j->cli->cfg.format, "json"))
-    st = ep_json_out_eval(j->cli->arg[0], j->g, &j->cli->cfg, &all, j->data.n_class, by_class, j->seconds, stdout);
+    st =
+        ep_json_out_eval(j->cli->arg[0], j->in.g, &j->cli->cfg, &all, j->in.data.n_class, by_class, j->seconds, stdout);
   else
     print_text(j, &all, by_class);
   ep_free(j->cli->ctx, by_class);
@@ -242,7 +232,7 @@ done:
     st = EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cli->cfg.records, strerror(errno));
   ep_free(cli->ctx, j.outcome);
   ep_pool_destroy(j.pool);
-  ep_graph_destroy(j.g);
-  ep_data_clear(&j.data);
+  ep_graph_destroy(j.in.g);
+  ep_data_clear(&j.in.data);
   return st;
 }

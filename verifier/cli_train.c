@@ -6,8 +6,10 @@
 
 #include "kernels/log.h"
 #include "models/onnx.h"
+#include "models/replace.h"
 #include "models/train/trainer.h"
 #include "verifier/cli.h"
+#include "verifier/watch.h"
 
 typedef struct job {
   ep_cli *cli;
@@ -173,24 +175,23 @@ static ep_status start(job *j) {
   if (cfg->resume && !cfg->checkpoint) return EP_FAIL(j->cli->ctx, EP_E_OPTION, "--resume needs --checkpoint FILE");
   if (cfg->resume && access(cfg->checkpoint, F_OK) == 0) {
     EP_TRY(ep_trainer_load(j->trainer, cfg->checkpoint, note));
-    ep_log(j->cli->ctx, 1, "resumed after epoch %u", ep_trainer_epoch(j->trainer));
+    ep_log(j->cli->ctx, 1, "resumed after epoch %u and %u steps", ep_trainer_epoch(j->trainer),
+           ep_trainer_steps(j->trainer));
   }
   memcpy(&length, note, sizeof length);
   return open_log(j, length);
 }
 
-/* Through a temporary file: an older network there stays whole until the new one is. */
 static ep_status export(job *j, const char *path) {
   ep_graph *g;
-  char temp[4096];
-  snprintf(temp, sizeof temp, "%.4000s.new", path);
-  if (!ep_trainer_may_replace(path)) return EP_FAIL(j->cli->ctx, EP_E_IO, "%s: not a plain file", path);
+  char temp[EP_REPLACE_MAX_PATH];
+  EP_TRY(ep_replace_begin(j->cli->ctx, path, temp));
   EP_TRY(ep_net_export(j->net, &g));
   ep_status st = ep_onnx_write(g, temp);
   ep_graph_destroy(g);
+  if (st != EP_OK) unlink(temp);
   EP_TRY(st);
-  if (rename(temp, path) != 0) return EP_FAIL(j->cli->ctx, EP_E_IO, "%s: %s", path, strerror(errno));
-  return EP_OK;
+  return ep_replace_end(j->cli->ctx, path, temp);
 }
 
 static ep_status tell_end(job *j, const ep_batch_sums *test) {
@@ -210,33 +211,71 @@ static ep_status tell_end(job *j, const ep_batch_sums *test) {
   return EP_OK;
 }
 
+/* A run that was told to stop, between two steps: its state is saved, one line says how to go on. */
+static ep_status stopped(job *j) {
+  const char *checkpoint = j->cli->cfg.checkpoint;
+  uint32_t epoch = ep_trainer_epoch(j->trainer) + 1, step = ep_trainer_steps(j->trainer);
+  if (j->has_line) fputc('\n', stderr);
+  j->has_line = false;
+  EP_TRY(save(j));
+  if (checkpoint)
+    ep_log(j->cli->ctx, 0, "interrupted in epoch %u after %u steps; the same command with --resume goes on from %s",
+           epoch, step, checkpoint);
+  else
+    ep_log(j->cli->ctx, 0, "interrupted in epoch %u after %u steps; nothing is kept (--checkpoint FILE would)", epoch,
+           step);
+  return EP_E_STOPPED;
+}
+
+static ep_status epochs(job *j) {
+  while (ep_trainer_epoch(j->trainer) < (uint32_t)j->cli->cfg.epochs) {
+    ep_train_report r;
+    ep_status st = ep_trainer_run(j->trainer, tick, j, &r);
+    if (st == EP_E_STOPPED) return stopped(j);
+    EP_TRY(st);
+    tell_epoch(j, &r);
+    EP_TRY(save(j));
+  }
+  return EP_OK;
+}
+
 static ep_status run(job *j) {
   ep_cli *cli = j->cli;
   EP_TRY(ep_cli_check_format(cli));
   EP_TRY(fill(cli, &j->opt));
+  EP_TRY(ep_replace_try(cli->ctx, cli->arg[0]));
+  if (cli->cfg.checkpoint) EP_TRY(ep_replace_try(cli->ctx, cli->cfg.checkpoint));
   EP_TRY(ep_data_load(cli->ctx, cli->cfg.data, cli->cfg.labels, EP_DATA_TRAIN, &j->data));
   EP_TRY(make_net(j));
+  /* Signs of common values flip with a batch's statistics, and all that follows with them. */
+  j->opt.freeze_norm = cli->cfg.freeze_norm >= 0  ? cli->cfg.freeze_norm
+                       : ep_net_is_binary(j->net) ? j->opt.epochs / 2
+                                                  : INFINITY;
   EP_TRY(ep_pool_create(cli->ctx, (unsigned)cli->cfg.threads, &j->pool));
   EP_TRY(ep_trainer_create(j->net, &j->data, &j->opt, cli->cfg.keep_weights, j->pool, &j->trainer));
   EP_TRY(start(j));
-  while (ep_trainer_epoch(j->trainer) < (uint32_t)cli->cfg.epochs) {
-    ep_train_report r;
-    EP_TRY(ep_trainer_run(j->trainer, tick, j, &r));
-    tell_epoch(j, &r);
-    EP_TRY(save(j));
-  }
+  EP_TRY(epochs(j));
   EP_TRY(export(j, cli->arg[0]));
   ep_batch_sums test;
   EP_TRY(ep_data_load(cli->ctx, cli->cfg.data, cli->cfg.labels, EP_DATA_TEST, &j->test));
-  EP_TRY(ep_trainer_evaluate(j->trainer, &j->test, &test));
+  ep_status st = ep_trainer_evaluate(j->trainer, &j->test, &test);
+  if (st == EP_E_STOPPED)
+    ep_log(cli->ctx, 0, "interrupted; %s is whole, its accuracy on the test set was not measured", cli->arg[0]);
+  EP_TRY(st);
   return tell_end(j, &test);
 }
 
 ep_status ep_cli_train(ep_cli *cli, int *exit_code) {
   job j = {.cli = cli};
   *exit_code = 0;
+  ep_watch_catch(cli->ctx);
   ep_status st = run(&j);
   if (j.has_line) fputc('\n', stderr);
+  if (st == EP_E_STOPPED) { /* told; the shell's code for a command that a signal ended */
+    *exit_code = 128 + ep_watch_signal();
+    st = EP_OK;
+  }
+  ep_watch_release();
   if (j.log && fclose(j.log) != 0 && st == EP_OK)
     st = EP_FAIL(cli->ctx, EP_E_IO, "%s: %s", cli->cfg.log, strerror(errno));
   ep_trainer_destroy(j.trainer);

@@ -48,6 +48,8 @@ static ep_status ask(ep_ctx *ctx, const ep_graph *g, const ep_query *q, const ep
   return st;
 }
 
+/* Cheap proofs first: optimised slopes cost a fraction of an attack's restarts, and what they prove no attack refutes.
+ */
 static ep_status stages(ep_ctx *ctx, const ep_graph *g, const ep_query *q, const ep_config *cfg, ep_pool *pool,
                         ep_eval_outcome *out) {
   static const struct {
@@ -55,8 +57,8 @@ static ep_status stages(ep_ctx *ctx, const ep_graph *g, const ep_query *q, const
     ep_eval_outcome proved, refuted;
   } stage[] = {{"ibp", EP_EVAL_IBP, EP_EVAL_REFUTED},
                {"crown", EP_EVAL_CROWN, EP_EVAL_REFUTED},
-               {"attack", EP_EVAL_PROVED, EP_EVAL_ATTACKED},
                {"alpha-crown", EP_EVAL_ALPHA, EP_EVAL_REFUTED},
+               {"attack", EP_EVAL_PROVED, EP_EVAL_ATTACKED},
                {NULL, EP_EVAL_PROVED, EP_EVAL_REFUTED}};
   if (cfg->timeout > 0) ep_ctx_set_deadline(ctx, ep_time_s() + cfg->timeout);
   *out = EP_EVAL_OPEN;

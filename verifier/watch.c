@@ -28,16 +28,16 @@ struct ep_watch {
  * cannot be blocked for sigwait instead: the BLAS library has started threads before main. */
 static struct {
   _Atomic(ep_ctx *) ctx;
-  atomic_int n_signals;
+  atomic_int n_signals, last;
   atomic_bool is_done;
   sem_t wake;
 } signals;
 
 static void on_signal(int number) {
-  (void)number;
   int saved = errno;
   ep_ctx *ctx = atomic_load(&signals.ctx);
   if (ctx) ep_ctx_interrupt(ctx);
+  atomic_store(&signals.last, number);
   atomic_fetch_add(&signals.n_signals, 1);
   sem_post(&signals.wake);
   errno = saved;
@@ -124,6 +124,7 @@ ep_status ep_watch_start(ep_session *s, ep_watch **out) {
   if (wants_progress(s->cfg)) w->line = ep_progress_create(s->ctx);
   assert(!atomic_load(&signals.ctx));
   atomic_store(&signals.n_signals, 0);
+  atomic_store(&signals.last, 0);
   atomic_store(&signals.is_done, false);
   sem_init(&signals.wake, 0, 0);
   atomic_store(&signals.ctx, s->ctx);
@@ -145,6 +146,7 @@ ep_status ep_watch_start(ep_session *s, ep_watch **out) {
 void ep_watch_catch(ep_ctx *ctx) {
   sem_init(&signals.wake, 0, 0);
   atomic_store(&signals.n_signals, 0);
+  atomic_store(&signals.last, 0);
   atomic_store(&signals.ctx, ctx);
   struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
   sigaction(SIGINT, &act, NULL);
@@ -157,6 +159,8 @@ void ep_watch_release(void) {
   sigaction(SIGTERM, &act, NULL);
   atomic_store(&signals.ctx, NULL);
 }
+
+int ep_watch_signal(void) { return atomic_load(&signals.last); }
 
 void ep_watch_stop(ep_watch *w) {
   if (!w) return;

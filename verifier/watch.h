@@ -17,5 +17,7 @@ void ep_watch_stop(ep_watch *watch);
  * ends the process. No thread. Not together with ep_watch_start. */
 void ep_watch_catch(ep_ctx *ctx);
 void ep_watch_release(void);
+/* The signal that interrupted last, 0 = none since the watch began. */
+int ep_watch_signal(void);
 
 #endif

@@ -98,7 +98,9 @@ static ep_status make(ep_batch *s) {
   for (uint32_t i = 0; i < net->n_layer; i++) {
     const ep_layer *l = &net->layer[i];
     if (l->kind == EP_LAYER_DENSE) EP_TRY(make_dense(s, i));
-    if (i == 0 || l->kind == EP_LAYER_BATCH_NORM) s->segment[s->n_segment++] = i;
+    bool has_statistics = l->kind == EP_LAYER_BATCH_NORM && !l->is_fixed;
+    assert(i || !has_statistics);
+    if (i == 0 || has_statistics) s->segment[s->n_segment++] = i;
     s->n_relu += l->kind == EP_LAYER_RELU;
   }
   s->segment[s->n_segment] = net->n_layer;
@@ -313,6 +315,7 @@ static ep_status start(void *arg, size_t k, unsigned worker, ep_scratch *scratch
   load_group(a->s, k, stage, a->label);
   ep_scratch_restore(scratch, mark);
   make_inputs(a->s, k);
+  a->s->group[k].pass->is_frozen = a->s->opt->is_norm_frozen;
   ep_pass_clear(a->s->group[k].pass, !a->s->opt->is_evaluation);
   return EP_OK;
 }
@@ -502,7 +505,7 @@ static ep_status reduce_dense(const ep_batch *s, const dense *d, size_t block, e
   for (size_t o = 0; o < l->n_out; o++)
     for (size_t k = 0; k < L && block * L + k < l->n_in; k++) {
       size_t at = l->w + o * l->n_in + block * L + k;
-      float w = s->net->param[at], r = rad[o * L + k];
+      float w = s->net->param[at], r = l->is_binary ? 0 : rad[o * L + k]; /* |w| of a binary layer is a constant */
       s->grad[at] = point[o * L + k] + (w > 0 ? r : w < 0 ? -r : 0);
       for (uint32_t q = 0; q < s->n_used && is_last; q++) s->grad[at] += s->group[q].pass->gparam[at];
       for (uint32_t q = 0; q < s->n_used && has_crown(s); q++) s->grad[at] += s->group[q].crown_grad[at];
@@ -595,7 +598,7 @@ ep_status ep_batch_run(ep_batch *s, const ep_batch_opt *opt, uint32_t n, const f
   double *norm = ep_alloc(s->net->ctx, (2 * s->net->n_stat + 1) * sizeof *norm);
   ep_status st = norm ? EP_OK : EP_E_NOMEM;
   for (s->seg = 0; s->seg < s->n_segment && st == EP_OK; s->seg++) {
-    if (s->seg && !opt->is_evaluation) set_statistics(s, s->segment[s->seg], norm);
+    if (s->seg && !opt->is_evaluation && !opt->is_norm_frozen) set_statistics(s, s->segment[s->seg], norm);
     st = ep_pool_run(s->pool, s->n_used, forward_task, s);
   }
   if (st == EP_OK && !opt->is_evaluation) st = backward(s, norm);

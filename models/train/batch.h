@@ -20,6 +20,7 @@ typedef struct ep_batch_opt {
   double attack_rate;  /* step / epsilon */
   double warmup;       /* weight of the warm-up regularisers of Shi et al. 2021; 0 = off */
   uint64_t seed;       /* of this step's random starts */
+  bool is_norm_frozen; /* BatchNormalization from the running statistics, which stay as they are */
   bool is_evaluation;  /* no gradients; BatchNormalization from the running statistics */
   double eval_epsilon; /* is_evaluation: radius of the boxes that count as certified */
 } ep_batch_opt;

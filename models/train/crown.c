@@ -19,6 +19,10 @@ struct ep_crown {
 
 ep_status ep_crown_create(const ep_weights *w, ep_crown **out) {
   const ep_net *net = w->net;
+  *out = NULL;
+  for (uint32_t i = 0; i < net->n_layer; i++)
+    if (net->layer[i].kind == EP_LAYER_SIGN)
+      return EP_FAIL(net->ctx, EP_E_UNSUPPORTED, "layer %u is a sign, whose linear bounds have no slope to train", i);
   ep_crown *c = ep_calloc(net->ctx, 1, sizeof *c);
   *out = c;
   if (!c) return EP_E_NOMEM;
@@ -98,15 +102,19 @@ static void add_bias(ep_crown *c, const ep_layer *l, const float *bias, const fl
     for (size_t q = 0; q < L; q++) c->constant[q] += bias[i / per] * k[i * L + q];
 }
 
-static void back_pool(const ep_conv_geom *g, const float *k, float *into) {
-  const float part = 1.0f / (float)(g->kh * g->kw);
-  for (size_t ch = 0; ch < g->c_in; ch++)
-    for (size_t h = 0; h < g->h_out; h++)
-      for (size_t v = 0; v < g->w_out; v++, k += L)
-        for (size_t t = 0; t < (size_t)g->kh * g->kw; t++) {
-          float *at = into + ((ch * g->h_in + h * g->stride_h + t / g->kw) * g->w_in + v * g->stride_w + t % g->kw) * L;
-          for (size_t q = 0; q < L; q++) at[q] += part * k[q];
-        }
+/* Lines of a maximum: from below the element that is largest for sure, from above the same one or a constant. */
+static void back_max(ep_crown *c, const ep_pass *p, const ep_layer *l, const float *k, float *into) {
+  const ep_pooling_lists w = ep_net_lists(c->w->net, l);
+  const float *mid = p->val[EP_MID][l->in[0]], *rad = p->val[EP_RAD][l->in[0]];
+  for (uint32_t i = 0; i < w.n; i++)
+    for (size_t q = 0; q < L; q++) {
+      float coef = k[(size_t)i * L + q];
+      ep_pooling_bound b = ep_pooling_max_bound(&w, i, q, mid, rad);
+      if (coef >= 0 || b.is_sure)
+        into[b.low] += coef;
+      else
+        c->constant[q] += coef * (mid[b.high] + rad[b.high]);
+    }
 }
 
 static void back_affine(ep_crown *c, const ep_pass *p, uint32_t i, const float *k) {
@@ -156,7 +164,12 @@ static void back_layer(ep_crown *c, const ep_pass *p, uint32_t i) {
     break;
   }
   case EP_LAYER_AVG_POOL:
-    back_pool(&l->conv, k, coef_of(c, l->in[0]));
+    ep_pooling_average_back(&l->conv, k, coef_of(c, l->in[0]));
+    break;
+  case EP_LAYER_MAX_POOL:
+    back_max(c, p, l, k, coef_of(c, l->in[0]));
+    break;
+  case EP_LAYER_SIGN: /* refused by ep_crown_create */
     break;
   case EP_LAYER_ADD:
     for (int s = 0; s < 2; s++) {
@@ -286,18 +299,26 @@ static void forward_norm(ep_crown *c, const ep_layer *l, uint32_t i, const float
   }
 }
 
-static void forward_pool(const ep_conv_geom *g, const float *x, float *y) {
-  const float part = 1.0f / (float)(g->kh * g->kw);
-  for (size_t ch = 0; ch < g->c_in; ch++)
-    for (size_t h = 0; h < g->h_out; h++)
-      for (size_t v = 0; v < g->w_out; v++, y += L) {
-        memset(y, 0, L * sizeof *y);
-        for (size_t t = 0; t < (size_t)g->kh * g->kw; t++) {
-          const float *at =
-              x + ((ch * g->h_in + h * g->stride_h + t / g->kw) * g->w_in + v * g->stride_w + t % g->kw) * L;
-          for (size_t q = 0; q < L; q++) y[q] += part * at[q];
-        }
+/* A constant upper line moves with the upper end of the element it comes from. */
+static void forward_max(const ep_crown *c, ep_pass *p, uint32_t i, const float *g) {
+  const ep_layer *l = &c->w->net->layer[i];
+  const ep_pooling_lists w = ep_net_lists(c->w->net, l);
+  uint32_t in = l->in[0];
+  const float *mid = p->val[EP_MID][in], *rad = p->val[EP_RAD][in];
+  float *gm = ep_pass_grad(p, EP_MID, in), *gr = ep_pass_grad(p, EP_RAD, in);
+  for (uint32_t o = 0; o < w.n; o++)
+    for (size_t q = 0; q < L; q++) {
+      size_t at = (size_t)o * L + q;
+      float coef = c->coef[i + 1][at];
+      ep_pooling_bound b = ep_pooling_max_bound(&w, o, q, mid, rad);
+      if (coef >= 0 || b.is_sure) {
+        c->line[i + 1][at] = c->line[in][b.low];
+        continue;
       }
+      c->line[i + 1][at] = mid[b.high] + rad[b.high];
+      gm[b.high] += g[q] * coef;
+      gr[b.high] += g[q] * coef;
+    }
 }
 
 static void forward_layer(ep_crown *c, ep_pass *p, uint32_t i, const float *g, float *gparam) {
@@ -305,7 +326,8 @@ static void forward_layer(ep_crown *c, ep_pass *p, uint32_t i, const float *g, f
   if (l->kind == EP_LAYER_DENSE || l->kind == EP_LAYER_CONV) forward_affine(c, p, i, g, gparam);
   if (l->kind == EP_LAYER_RELU) forward_relu(c, p, i, g);
   if (l->kind == EP_LAYER_BATCH_NORM) forward_norm(c, l, i, g, gparam);
-  if (l->kind == EP_LAYER_AVG_POOL) forward_pool(&l->conv, c->line[l->in[0]], c->line[i + 1]);
+  if (l->kind == EP_LAYER_AVG_POOL) ep_pooling_average(&l->conv, c->line[l->in[0]], c->line[i + 1]);
+  if (l->kind == EP_LAYER_MAX_POOL) forward_max(c, p, i, g);
   if (l->kind == EP_LAYER_ADD)
     for (size_t e = 0; e < (size_t)l->n_out * L; e++) c->line[i + 1][e] = c->line[l->in[0]][e] + c->line[l->in[1]][e];
 }

@@ -10,7 +10,7 @@
 
 #include "models/train/pass.h"
 
-/* Workspace of one group. */
+/* Workspace of one group. EP_E_UNSUPPORTED for networks with signs. */
 typedef struct ep_crown ep_crown;
 ep_status ep_crown_create(const ep_weights *w, ep_crown **out);
 void ep_crown_destroy(ep_crown *c);

@@ -100,6 +100,35 @@ static ep_status pool_node(exporter *e, const ep_layer *l, const char *out) {
   return conv_node(e, &g, w, NULL, l->in[0], out);
 }
 
+/* Maxima of lists: their elements side by side, short lists filled up with their first one, then windows of a line. */
+static ep_status max_node(exporter *e, const ep_layer *l, const char *out) {
+  const ep_pooling_lists w = ep_net_lists(e->net, l);
+  int64_t taps = 1, line[3] = {1, 1, 0}, flat[2] = {1, l->n_in}, *index;
+  char in[64], name[4][64];
+  static const char *const what[4] = {"index", "elements", "line", "line_shape"};
+  for (uint32_t i = 0; i < w.n; i++)
+    if (w.ptr[i + 1] - w.ptr[i] > taps) taps = w.ptr[i + 1] - w.ptr[i];
+  line[2] = w.n * taps;
+  for (int k = 0; k < 4; k++) snprintf(name[k], sizeof name[k], "%.40s_%s", out, what[k]);
+  if (!(index = EP_ARENA(&e->arena, int64_t, line[2]))) return EP_E_NOMEM;
+  for (int64_t k = 0; k < line[2]; k++) {
+    uint32_t from = w.ptr[k / taps], to = w.ptr[k / taps + 1];
+    index[k] = w.col[from + k % taps < to ? from + k % taps : from];
+  }
+  ep_tensor list = {.dtype = EP_DT_I64, .shape = {.rank = 1, .dim = {line[2]}}, .n = (size_t)line[2], .i64 = index};
+  ep_tensor shape = {.dtype = EP_DT_I64, .shape = {.rank = 1, .dim = {3}}, .n = 3, .i64 = line};
+  ep_attr axis = {.name = "axis", .type = EP_ATTR_INT, .i = 1};
+  ep_attr window[] = {{.name = "kernel_shape", .type = EP_ATTR_INTS, .n = 1, .ints = &taps},
+                      {.name = "strides", .type = EP_ATTR_INTS, .n = 1, .ints = &taps}};
+  const ep_attrs gather = {1, &axis}, pool = {2, window};
+  EP_TRY(reshaped(e, l->in[0], out, 2, flat, in));
+  EP_TRY(ep_builder_constant(e->b, name[0], &list));
+  EP_TRY(ep_builder_constant(e->b, name[3], &shape));
+  EP_TRY(ep_builder_node(e->b, "Gather", name[1], 2, (const char *const[]){in, name[0]}, name[1], &gather));
+  EP_TRY(ep_builder_node(e->b, "Reshape", name[2], 2, (const char *const[]){name[1], name[3]}, name[2], NULL));
+  return ep_builder_node(e->b, "MaxPool", out, 1, (const char *const[]){name[2]}, out, &pool);
+}
+
 /* A BatchNormalization that follows nothing it could be folded into: a convolution of each channel on its own. */
 static ep_status norm_node(exporter *e, const ep_layer *l, const char *out) {
   uint32_t per = l->n_out / l->n_ch;
@@ -150,6 +179,8 @@ static ep_status add_layer(exporter *e, uint32_t i) {
     return is_folded ? EP_OK : norm_node(e, l, out);
   }
   if (l->kind == EP_LAYER_AVG_POOL) return pool_node(e, l, out);
+  if (l->kind == EP_LAYER_MAX_POOL) return max_node(e, l, out);
+  if (l->kind == EP_LAYER_SIGN) return ep_builder_node(e->b, "Sign", out, 1, (const char *const[]){in[0]}, out, NULL);
   if (l->kind == EP_LAYER_ADD) {
     int64_t flat[2] = {1, l->n_in};
     char tag[2][16];

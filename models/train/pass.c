@@ -210,38 +210,57 @@ static void forward_batch_norm(const ep_pass *p, uint32_t i, ep_stream s) {
   }
 }
 
-/* Average over windows, or its transpose (is_back: adds to x). */
-static void pool(const ep_conv_geom *g, float *x, float *y, bool is_back) {
-  const float part = 1.0f / (float)(g->kh * g->kw);
-  for (size_t c = 0; c < g->c_in; c++)
-    for (size_t h = 0; h < g->h_out; h++)
-      for (size_t v = 0; v < g->w_out; v++, y += L) {
-        if (!is_back) memset(y, 0, L * sizeof *y);
-        for (size_t kh = 0; kh < g->kh; kh++)
-          for (size_t kw = 0; kw < g->kw; kw++) {
-            float *at = x + ((c * g->h_in + h * g->stride_h + kh) * g->w_in + v * g->stride_w + kw) * L;
-            for (size_t k = 0; k < L; k++)
-              if (is_back)
-                at[k] += part * y[k];
-              else
-                y[k] += part * at[k];
-          }
-      }
+static float sign(float x) { return (float)((x > 0) - (x < 0)); }
+
+static void forward_sign(const ep_pass *p, uint32_t i, int streams) {
+  const ep_layer *l = &p->w->net->layer[i];
+  size_t n = (size_t)l->n_out * L;
+  for (size_t k = 0; k < n && streams & EP_HAS_POINT; k++)
+    p->val[EP_POINT][i + 1][k] = sign(p->val[EP_POINT][l->in[0]][k]);
+  const float *m = p->val[EP_MID][l->in[0]], *r = p->val[EP_RAD][l->in[0]];
+  for (size_t k = 0; k < n && streams & EP_HAS_BOX; k++) {
+    float lo = sign(m[k] - r[k]), hi = sign(m[k] + r[k]);
+    p->val[EP_MID][i + 1][k] = 0.5f * (lo + hi);
+    p->val[EP_RAD][i + 1][k] = 0.5f * (hi - lo);
+  }
+}
+
+static void forward_max(const ep_pass *p, uint32_t i, int streams) {
+  const ep_layer *l = &p->w->net->layer[i];
+  const ep_pooling_lists w = ep_net_lists(p->w->net, l);
+  if (streams & EP_HAS_POINT) ep_pooling_max(&w, p->val[EP_POINT][l->in[0]], p->val[EP_POINT][i + 1]);
+  if (streams & EP_HAS_BOX)
+    ep_pooling_max_box(&w, p->val[EP_MID][l->in[0]], p->val[EP_RAD][l->in[0]], p->val[EP_MID][i + 1],
+                       p->val[EP_RAD][i + 1]);
+}
+
+/* Layers that treat the two halves of a box together. */
+static bool forward_ends(const ep_pass *p, uint32_t i, int streams) {
+  switch (p->w->net->layer[i].kind) {
+  case EP_LAYER_RELU:
+    forward_relu(p, i, streams);
+    return true;
+  case EP_LAYER_SIGN:
+    forward_sign(p, i, streams);
+    return true;
+  case EP_LAYER_MAX_POOL:
+    forward_max(p, i, streams);
+    return true;
+  default:
+    return false;
+  }
 }
 
 void ep_pass_forward(ep_pass *p, int streams, uint32_t from, uint32_t to) {
   for (uint32_t i = from; i < to; i++) {
     const ep_layer *l = &p->w->net->layer[i];
-    if (l->kind == EP_LAYER_RELU) {
-      forward_relu(p, i, streams);
-      continue;
-    }
+    if (forward_ends(p, i, streams)) continue;
     for (ep_stream s = EP_POINT; s < EP_N_STREAM; s++) {
       if (!(streams & (s == EP_POINT ? EP_HAS_POINT : EP_HAS_BOX))) continue;
       float *y = p->val[s][i + 1];
       if (has_weights(l)) forward_affine(p, i, s);
       if (l->kind == EP_LAYER_BATCH_NORM) forward_batch_norm(p, i, s);
-      if (l->kind == EP_LAYER_AVG_POOL) pool(&l->conv, p->val[s][l->in[0]], y, false);
+      if (l->kind == EP_LAYER_AVG_POOL) ep_pooling_average(&l->conv, p->val[s][l->in[0]], y);
       if (l->kind == EP_LAYER_ADD)
         for (size_t k = 0; k < (size_t)l->n_out * L; k++) y[k] = p->val[s][l->in[0]][k] + p->val[s][l->in[1]][k];
     }
@@ -277,10 +296,12 @@ static void add_bias_gradient(ep_pass *p, const ep_layer *l, const float *gy) {
   }
 }
 
-/* |W| rad depends on W through its absolute value: the gradient gains W's sign. */
+/* |W| rad depends on W through its absolute value: the gradient gains W's sign. (Of a binary layer it is a constant.)
+ */
 static void conv_weights(ep_pass *p, const ep_layer *l, ep_stream s, const float *x, const float *gy) {
   float *gw = p->gparam + l->w;
   const float *w = p->w->net->param + l->w;
+  if (l->is_binary && s == EP_RAD) return;
   x = with_border(p, &l->conv, x);
   if (s != EP_RAD) {
     ep_lanes_conv_weights(&l->conv, x, gy, gw);
@@ -346,6 +367,56 @@ static void backward_relu(ep_pass *p, uint32_t i) {
   }
 }
 
+/* Straight-through: as if each end had been clipped to [-1, 1]. */
+static void backward_sign(ep_pass *p, uint32_t i) {
+  const ep_layer *l = &p->w->net->layer[i];
+  size_t n = (size_t)l->n_out * L;
+  uint32_t in = l->in[0];
+  if (p->is_set[EP_POINT][i + 1]) {
+    const float *x = p->val[EP_POINT][in], *gy = p->grad[EP_POINT][i + 1];
+    float *gx = ep_pass_grad(p, EP_POINT, in);
+    for (size_t k = 0; k < n; k++) gx[k] += fabsf(x[k]) <= 1 ? gy[k] : 0;
+  }
+  if (p->is_set[EP_MID][i + 1]) {
+    const float *m = p->val[EP_MID][in], *r = p->val[EP_RAD][in];
+    const float *gm = p->grad[EP_MID][i + 1], *gr = p->grad[EP_RAD][i + 1];
+    float *xm = ep_pass_grad(p, EP_MID, in), *xr = ep_pass_grad(p, EP_RAD, in);
+    for (size_t k = 0; k < n; k++) {
+      float hi = fabsf(m[k] + r[k]) <= 1 ? 0.5f * (gm[k] + gr[k]) : 0;
+      float lo = fabsf(m[k] - r[k]) <= 1 ? 0.5f * (gm[k] - gr[k]) : 0;
+      xm[k] += hi + lo;
+      xr[k] += hi - lo;
+    }
+  }
+}
+
+static void backward_max(ep_pass *p, uint32_t i) {
+  const ep_layer *l = &p->w->net->layer[i];
+  const ep_pooling_lists w = ep_net_lists(p->w->net, l);
+  uint32_t in = l->in[0];
+  if (p->is_set[EP_POINT][i + 1])
+    ep_pooling_max_back(&w, p->val[EP_POINT][in], p->grad[EP_POINT][i + 1], ep_pass_grad(p, EP_POINT, in));
+  if (p->is_set[EP_MID][i + 1])
+    ep_pooling_max_box_back(&w, p->val[EP_MID][in], p->val[EP_RAD][in], p->grad[EP_MID][i + 1], p->grad[EP_RAD][i + 1],
+                            ep_pass_grad(p, EP_MID, in), ep_pass_grad(p, EP_RAD, in));
+}
+
+static bool backward_ends(ep_pass *p, uint32_t i) {
+  switch (p->w->net->layer[i].kind) {
+  case EP_LAYER_RELU:
+    backward_relu(p, i);
+    return true;
+  case EP_LAYER_SIGN:
+    backward_sign(p, i);
+    return true;
+  case EP_LAYER_MAX_POOL:
+    backward_max(p, i);
+    return true;
+  default:
+    return false;
+  }
+}
+
 void ep_pass_sums(ep_pass *p, uint32_t i, bool is_backward) {
   const ep_layer *l = &p->w->net->layer[i];
   size_t n = (size_t)l->n_out / l->n_ch * L;
@@ -364,8 +435,8 @@ void ep_pass_sums(ep_pass *p, uint32_t i, bool is_backward) {
   }
 }
 
-/* Points: statistics depend on the batch, whose sums of g and g*xhat are in p->sum by now, divided by the number of
- * terms. Boxes, and attacks: statistics are constants. */
+/* Points: statistics depend on the batch (unless they are frozen), whose sums of g and g*xhat are in p->sum by now,
+ * divided by the number of terms. Boxes, and attacks: statistics are constants. */
 static void backward_batch_norm(ep_pass *p, uint32_t i, ep_stream s, ep_backward what) {
   const ep_net *net = p->w->net;
   const ep_layer *l = &net->layer[i];
@@ -378,7 +449,7 @@ static void backward_batch_norm(ep_pass *p, uint32_t i, ep_stream s, ep_backward
     float gamma = net->param[l->w + c], a = s == EP_RAD ? fabsf(gamma) * inv : gamma * inv;
     double scale = 0, shift = 0;
     float mean_g = 0, mean_gx = 0;
-    if (s == EP_POINT && what == EP_FOR_PARAMS) {
+    if (s == EP_POINT && what == EP_FOR_PARAMS && !l->is_fixed && !p->is_frozen) {
       mean_g = (float)p->sum[2 * (l->stat + c)];
       mean_gx = (float)p->sum[2 * (l->stat + c) + 1];
     }
@@ -397,15 +468,13 @@ static void backward_batch_norm(ep_pass *p, uint32_t i, ep_stream s, ep_backward
 void ep_pass_backward(ep_pass *p, ep_backward what, uint32_t from, uint32_t to) {
   for (uint32_t i = to; i-- > from;) {
     const ep_layer *l = &p->w->net->layer[i];
-    if (l->kind == EP_LAYER_RELU) {
-      backward_relu(p, i);
-      continue;
-    }
+    if (backward_ends(p, i)) continue;
     for (ep_stream s = EP_POINT; s < EP_N_STREAM; s++) {
       if (!p->is_set[s][i + 1]) continue;
       if (has_weights(l)) backward_affine(p, i, s, what);
       if (l->kind == EP_LAYER_BATCH_NORM) backward_batch_norm(p, i, s, what);
-      if (l->kind == EP_LAYER_AVG_POOL) pool(&l->conv, ep_pass_grad(p, s, l->in[0]), p->grad[s][i + 1], true);
+      if (l->kind == EP_LAYER_AVG_POOL)
+        ep_pooling_average_back(&l->conv, p->grad[s][i + 1], ep_pass_grad(p, s, l->in[0]));
       for (int k = 0; k < 2 && l->kind == EP_LAYER_ADD; k++) {
         float *gx = ep_pass_grad(p, s, l->in[k]);
         for (size_t j = 0; j < (size_t)l->n_out * L; j++) gx[j] += p->grad[s][i + 1][j];

@@ -39,7 +39,8 @@ typedef struct ep_pass {
   float *gparam;                                 /* [n_param]; dense weights only where ep_pass_backward says so */
   float *pad, *gw;
   uint32_t *list;
-  double *sum; /* [2 * n_stat]: BatchNormalization's sums over this group */
+  bool is_frozen; /* statistics of BatchNormalization are constants for the point stream too */
+  double *sum;    /* [2 * n_stat]: BatchNormalization's sums over this group */
 } ep_pass;
 ep_status ep_pass_create(const ep_weights *w, ep_pass **out);
 void ep_pass_destroy(ep_pass *p);

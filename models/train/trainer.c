@@ -2,15 +2,14 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernels/sha256.h"
 #include "models/onnx_bytes.h"
+#include "models/replace.h"
 
 struct ep_trainer {
   ep_ctx *ctx;
@@ -20,9 +19,15 @@ struct ep_trainer {
   ep_pool *pool;
   ep_batch *step;
   ep_optim optim;
+  float *latent;   /* [n_param] what the optimiser moves, when the network has binary layers; NULL = its parameters */
   uint32_t *order; /* the split: training samples first */
   size_t n_train, n_valid;
   uint32_t epoch;
+  /* of the epoch under way */
+  uint32_t n_done; /* steps */
+  ep_rng rng;      /* of what comes after them */
+  ep_batch_sums sums;
+  double gradient_norm;
   /* of one batch */
   float *staged;
   const float **x;
@@ -30,6 +35,7 @@ struct ep_trainer {
 };
 
 uint32_t ep_trainer_epoch(const ep_trainer *t) { return t->epoch; }
+uint32_t ep_trainer_steps(const ep_trainer *t) { return t->n_done; }
 size_t ep_trainer_n_valid(const ep_trainer *t) { return t->n_valid; }
 
 static ep_status check(const ep_net *net, const ep_data *data, const ep_train_opt *opt) {
@@ -50,17 +56,20 @@ static ep_status make(ep_trainer *t) {
   t->optim = (ep_optim){.opt = t->opt.optim, .n = t->net->n_param};
   t->optim.m = ep_calloc(t->ctx, n, sizeof(float));
   t->optim.v = ep_calloc(t->ctx, n, sizeof(float));
+  if (ep_net_is_binary(t->net)) {
+    ep_rng rng;
+    if (!(t->latent = ep_calloc(t->ctx, n, sizeof(float)))) return EP_E_NOMEM;
+    ep_rng_seed_stream(&rng, t->opt.seed, 0);
+    ep_net_make_latent(t->net, &rng, t->latent);
+  }
   t->order = ep_calloc(t->ctx, d->n + 1, sizeof *t->order);
   t->shuffled = ep_calloc(t->ctx, d->n + 1, sizeof *t->shuffled);
   t->staged = ep_calloc(t->ctx, t->opt.batch * d->n_in, sizeof *t->staged);
   t->x = ep_calloc(t->ctx, t->opt.batch, sizeof *t->x);
   t->label = ep_calloc(t->ctx, t->opt.batch, sizeof *t->label);
   if (!t->optim.m || !t->optim.v || !t->order || !t->shuffled || !t->staged || !t->x || !t->label) return EP_E_NOMEM;
-  ep_rng rng;
-  ep_rng_seed_stream(&rng, t->opt.seed, 1);
-  ep_data_shuffle(t->order, d->n, &rng);
-  t->n_valid = (size_t)(t->opt.validation * (double)d->n);
-  t->n_train = d->n - t->n_valid;
+  t->n_train = ep_data_split(d->n, t->opt.validation, t->opt.seed, t->order);
+  t->n_valid = d->n - t->n_train;
   if (t->n_train < t->opt.batch)
     return EP_FAIL(t->ctx, EP_E_OPTION, "%zu training samples are less than one batch of %u", t->n_train, t->opt.batch);
   return ep_batch_create(t->net, t->opt.batch, t->pool, &t->step);
@@ -95,7 +104,7 @@ void ep_trainer_destroy(ep_trainer *t) {
   if (!t) return;
   ep_ctx *ctx = t->ctx;
   ep_batch_destroy(t->step);
-  void *blocks[] = {t->optim.m, t->optim.v, t->order, t->shuffled, t->staged, (void *)t->x, t->label, t};
+  void *blocks[] = {t->latent, t->optim.m, t->optim.v, t->order, t->shuffled, t->staged, (void *)t->x, t->label, t};
   for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) ep_free(ctx, blocks[i]);
 }
 
@@ -130,12 +139,15 @@ static ep_batch_opt settings(const ep_trainer *t, double at) {
                         .attack_steps = o->attack_steps,
                         .attack_rate = o->attack_rate,
                         .warmup = o->warmup * (1 - part),
+                        .is_norm_frozen = at >= o->freeze_norm,
                         .eval_epsilon = o->eval_epsilon};
 }
 
 /* ---- epochs ---- */
 
-static ep_status one_step(ep_trainer *t, uint32_t k, uint32_t n_step, ep_rng *rng, ep_train_report *r) {
+/* Everything that a step depends on is in the trainer's state, so it may be saved between any two. */
+static ep_status one_step(ep_trainer *t, uint32_t n_step) {
+  uint32_t k = t->n_done;
   const ep_data *d = t->data;
   double at = t->epoch + (double)k / n_step;
   ep_batch_opt o = settings(t, at);
@@ -146,17 +158,17 @@ static ep_status one_step(ep_trainer *t, uint32_t k, uint32_t n_step, ep_rng *rn
     t->x[i] = d->x + from * d->n_in;
     if (!t->opt.shift && !t->opt.is_flipped) continue;
     t->x[i] = t->staged + i * d->n_in;
-    ep_data_augment(d, from, t->opt.shift, t->opt.is_flipped, rng, t->staged + i * d->n_in);
+    ep_data_augment(d, from, t->opt.shift, t->opt.is_flipped, &t->rng, t->staged + i * d->n_in);
   }
-  EP_TRY(ep_batch_run(t->step, &o, t->opt.batch, t->x, t->label, &r->train));
-  r->rate = rate_at(&t->opt, at);
-  r->epsilon = o.epsilon;
-  r->kappa = 1 - o.share;
-  EP_TRY(ep_optim_step(&t->optim, r->rate, t->net->param, ep_batch_gradient(t->step), t->pool, &r->gradient_norm));
-  if (!isfinite(r->gradient_norm) || !isfinite(r->train.loss))
+  EP_TRY(ep_batch_run(t->step, &o, t->opt.batch, t->x, t->label, &t->sums));
+  EP_TRY(ep_optim_step(&t->optim, rate_at(&t->opt, at), t->latent ? t->latent : t->net->param,
+                       ep_batch_gradient(t->step), t->pool, &t->gradient_norm));
+  if (t->latent) ep_net_take_latent(t->net, t->latent);
+  if (!isfinite(t->gradient_norm) || !isfinite(t->sums.loss))
     return EP_FAIL(t->ctx, EP_E_UNSUPPORTED,
                    "epoch %u, step %u: the loss or its gradient is not finite (a smaller --rate may help)",
                    t->epoch + 1, k + 1);
+  t->n_done++;
   return ep_batch_update(t->step);
 }
 
@@ -182,30 +194,43 @@ ep_status ep_trainer_evaluate(ep_trainer *t, const ep_data *data, ep_batch_sums 
   return evaluate(t, data, NULL, data->n, out);
 }
 
+/* The order of the epoch's samples, and the random numbers behind it. */
+static void begin_epoch(ep_trainer *t) {
+  ep_rng_seed_stream(&t->rng, t->opt.seed, 2 + (uint64_t)t->epoch);
+  ep_data_shuffle(t->shuffled, t->n_train, &t->rng);
+}
+
 ep_status ep_trainer_run(ep_trainer *t, ep_train_tick tick, void *user, ep_train_report *out) {
-  uint32_t n_step = (uint32_t)(t->n_train / t->opt.batch);
-  double start = ep_time_s();
-  ep_rng rng;
+  uint32_t n_step = (uint32_t)(t->n_train / t->opt.batch), first = t->n_done;
+  double start = ep_time_s(), s = 0;
   *out = (ep_train_report){0};
-  ep_rng_seed_stream(&rng, t->opt.seed, 2 + (uint64_t)t->epoch);
-  ep_data_shuffle(t->shuffled, t->n_train, &rng);
-  for (uint32_t k = 0; k < n_step; k++) {
+  if (!t->n_done) begin_epoch(t);
+  while (t->n_done < n_step) {
     if (ep_ctx_should_stop(t->ctx)) return EP_E_STOPPED;
-    EP_TRY(one_step(t, k, n_step, &rng, out));
-    double s = ep_time_s() - start;
-    if (tick) tick(user, t->epoch, (k + 1.0) / n_step, &out->train, s > 0 ? (double)out->train.n / s : 0);
+    EP_TRY(one_step(t, n_step));
+    s = ep_time_s() - start;
+    out->images_per_s = s > 0 ? (double)(t->n_done - first) * t->opt.batch / s : 0;
+    if (tick) tick(user, t->epoch, (double)t->n_done / n_step, &t->sums, out->images_per_s);
   }
-  out->images_per_s = (double)out->train.n / (ep_time_s() - start);
-  out->loss = out->train.loss / (double)out->train.n;
   EP_TRY(evaluate(t, t->data, t->order + t->n_train, t->n_valid, &out->valid));
+  double last = t->epoch + (n_step - 1.0) / n_step;
+  ep_batch_opt o = settings(t, last);
+  out->rate = rate_at(&t->opt, last);
+  out->epsilon = o.epsilon;
+  out->kappa = 1 - o.share;
+  out->gradient_norm = t->gradient_norm;
+  out->train = t->sums;
+  out->loss = t->sums.loss / (double)t->sums.n;
   out->epoch = ++t->epoch;
   out->seconds = ep_time_s() - start;
+  t->n_done = 0;
+  t->sums = (ep_batch_sums){0};
   return EP_OK;
 }
 
 /* ---- checkpoints ---- */
 
-static const char magic[8] = "EPTRAIN1";
+static const char magic[8] = "EPTRAIN2";
 
 /* Names everything that the rest of a run depends on. */
 static void identity(const ep_trainer *t, uint8_t digest[32]) {
@@ -216,10 +241,10 @@ static void identity(const ep_trainer *t, uint8_t digest[32]) {
   const uint64_t sizes[] = {t->net->n_param, t->net->n_stat, t->data->n,   t->data->n_in, o.seed,       o.batch,
                             o.attack_steps,  o.shift,        o.is_flipped, o.init,        o.optim.kind, o.n_decay};
   const double reals[] = {
-      o.rate,     o.epochs,      o.ramp_from,  o.ramp_to,        o.decay,       o.epsilon,
-      o.kappa,    o.mix,         o.crown,      o.box_ratio,      o.attack_rate, o.warmup,
-      o.clip_lo,  o.clip_hi,     o.validation, o.optim.momentum, o.optim.clip,  o.optim.weight_decay,
-      o.optim.l1, o.eval_epsilon};
+      o.rate,     o.epochs,       o.ramp_from,  o.ramp_to,        o.decay,       o.epsilon,
+      o.kappa,    o.mix,          o.crown,      o.box_ratio,      o.attack_rate, o.warmup,
+      o.clip_lo,  o.clip_hi,      o.validation, o.optim.momentum, o.optim.clip,  o.optim.weight_decay,
+      o.optim.l1, o.eval_epsilon, o.freeze_norm};
   ep_sha256_init(&h);
   ep_sha256_update(&h, sizes, sizeof sizes);
   ep_sha256_update(&h, reals, sizeof reals);
@@ -241,16 +266,46 @@ typedef struct part {
 } part;
 enum { N_PART = 9 };
 
-/* The file: magic, identity, epoch, optimiser steps, note, parameters, statistics, moments; then a SHA-256 of it all.
- */
-static size_t parts(const ep_trainer *t, uint8_t *id, uint64_t *epoch, uint64_t *steps, uint8_t *note, part *p) {
+/* Where a run stands, as it is in the file. */
+typedef struct place {
+  uint64_t epoch, n_done, optim_steps, n, n_correct, n_certified;
+  double loss, gradient_norm;
+  ep_rng rng;
+} place;
+
+static place place_of(const ep_trainer *t) {
+  return (place){.epoch = t->epoch,
+                 .n_done = t->n_done,
+                 .optim_steps = t->optim.t,
+                 .n = t->sums.n,
+                 .n_correct = t->sums.n_correct,
+                 .n_certified = t->sums.n_certified,
+                 .loss = t->sums.loss,
+                 .gradient_norm = t->gradient_norm,
+                 .rng = t->rng};
+}
+
+/* Goes to a place: the order of an epoch under way is drawn again. */
+static void go_to(ep_trainer *t, const place *at) {
+  t->epoch = (uint32_t)at->epoch;
+  t->n_done = (uint32_t)at->n_done;
+  t->optim.t = at->optim_steps;
+  t->sums = (ep_batch_sums){at->loss, at->n, at->n_correct, at->n_certified};
+  t->gradient_norm = at->gradient_norm;
+  if (t->n_done) begin_epoch(t);
+  t->rng = at->rng;
+}
+
+/* The file: magic, identity, place, note, parameters, the numbers behind binary ones, statistics, moments; then a
+ * SHA-256 of it all. */
+static size_t parts(const ep_trainer *t, uint8_t *id, place *at, uint8_t *note, part *p) {
   size_t n = t->net->n_param * sizeof(float), total = 0;
   const part list[N_PART] = {{(void *)(uintptr_t)magic, sizeof magic},
                              {id, 32},
-                             {epoch, sizeof *epoch},
-                             {steps, sizeof *steps},
+                             {at, sizeof *at},
                              {note, 64},
                              {t->net->param, n},
+                             {t->latent, t->latent ? n : 0},
                              {t->net->stat, t->net->n_stat * sizeof(float)},
                              {t->optim.m, n},
                              {t->optim.v, n}};
@@ -259,56 +314,44 @@ static size_t parts(const ep_trainer *t, uint8_t *id, uint64_t *epoch, uint64_t 
   return total;
 }
 
-static bool sync_folder(const char *path) {
-  char folder[4096];
-  const char *slash = strrchr(path, '/');
-  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
-  int fd = open(folder, O_RDONLY | O_DIRECTORY);
-  bool is_ok = fd >= 0 && fsync(fd) == 0;
-  if (fd >= 0) close(fd);
-  return is_ok;
-}
-
-bool ep_trainer_may_replace(const char *path) {
-  struct stat st;
-  return lstat(path, &st) != 0 || S_ISREG(st.st_mode);
+static bool write_parts(FILE *f, const part *p) {
+  uint8_t digest[32];
+  ep_sha256 h;
+  ep_sha256_init(&h);
+  for (int i = 0; i < N_PART; i++) {
+    if (p[i].n) ep_sha256_update(&h, p[i].data, p[i].n);
+    if (p[i].n && fwrite(p[i].data, 1, p[i].n, f) != p[i].n) return false;
+  }
+  ep_sha256_final(&h, digest);
+  return fwrite(digest, 1, sizeof digest, f) == sizeof digest;
 }
 
 ep_status ep_trainer_save(const ep_trainer *t, const char *path, const uint8_t note[64]) {
-  uint8_t id[32], digest[32], kept[64];
-  uint64_t epoch = t->epoch, steps = t->optim.t;
+  uint8_t id[32], kept[64];
+  place at = place_of(t);
   part p[N_PART];
-  char temp[4096];
-  ep_sha256 h;
-  if (!ep_trainer_may_replace(path)) return EP_FAIL(t->ctx, EP_E_IO, "%s: not a plain file", path);
+  char temp[EP_REPLACE_MAX_PATH];
+  EP_TRY(ep_replace_begin(t->ctx, path, temp));
   identity(t, id);
   memcpy(kept, note, sizeof kept);
-  parts(t, id, &epoch, &steps, kept, p);
-  snprintf(temp, sizeof temp, "%.4000s.new", path);
+  parts(t, id, &at, kept, p);
   FILE *f = fopen(temp, "wb");
-  bool is_ok = f != NULL;
-  ep_sha256_init(&h);
-  for (int i = 0; i < N_PART && is_ok; i++) {
-    if (p[i].n) ep_sha256_update(&h, p[i].data, p[i].n);
-    is_ok = !p[i].n || fwrite(p[i].data, 1, p[i].n, f) == p[i].n;
-  }
-  ep_sha256_final(&h, digest);
-  is_ok = is_ok && fwrite(digest, 1, sizeof digest, f) == sizeof digest && fflush(f) == 0 && fsync(fileno(f)) == 0;
+  bool is_ok = f && write_parts(f, p);
   int error = errno;
-  if (f) {
-    is_ok = fclose(f) == 0 && is_ok;
-    if (is_ok) is_ok = rename(temp, path) == 0 && sync_folder(path);
-    error = is_ok ? 0 : error ? error : errno;
-    if (!is_ok) unlink(temp);
+  if (f && fclose(f) != 0 && is_ok) {
+    is_ok = false;
+    error = errno;
   }
-  return is_ok ? EP_OK : EP_FAIL(t->ctx, EP_E_IO, "%s: cannot be saved: %s", path, strerror(error));
+  if (is_ok) return ep_replace_end(t->ctx, path, temp);
+  if (f) unlink(temp);
+  return EP_FAIL(t->ctx, EP_E_IO, "%s: cannot be saved: %s", path, strerror(error));
 }
 
 ep_status ep_trainer_load(ep_trainer *t, const char *path, uint8_t note[64]) {
   uint8_t id[32], want[32], digest[32], *bytes;
-  uint64_t epoch, steps;
+  place where = {0};
   part p[N_PART];
-  size_t n, total = parts(t, id, &epoch, &steps, note, p);
+  size_t n, total = parts(t, id, &where, note, p);
   EP_TRY(ep_onnx_bytes_read(t->ctx, path, (size_t)1 << 33, &bytes, &n));
   ep_status st = EP_OK;
   ep_sha256 h;
@@ -329,7 +372,6 @@ ep_status ep_trainer_load(ep_trainer *t, const char *path, uint8_t note[64]) {
   }
   ep_free(t->ctx, bytes);
   EP_TRY(st);
-  t->epoch = (uint32_t)epoch;
-  t->optim.t = steps;
+  go_to(t, &where);
   return ep_batch_update(t->step);
 }

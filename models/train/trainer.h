@@ -16,6 +16,7 @@ typedef struct ep_train_opt {
   double epochs, ramp_from, ramp_to; /* epsilon grows from 0, kappa falls from 1, between these epochs */
   double decay_at[8], decay;         /* the rate is multiplied by `decay` at each of these epochs */
   uint32_t n_decay;
+  double freeze_norm; /* epoch from which BatchNormalization's statistics stay; INFINITY = never */
   double epsilon, kappa, mix, crown, box_ratio, attack_rate, warmup, clip_lo,
       clip_hi; /* kappa, crown: at the end of the ramp, from 1 */
   double eval_epsilon;
@@ -38,21 +39,20 @@ typedef struct ep_trainer ep_trainer;
 ep_status ep_trainer_create(ep_net *net, const ep_data *data, const ep_train_opt *opt, bool keep_weights, ep_pool *pool,
                             ep_trainer **out);
 void ep_trainer_destroy(ep_trainer *t);
-uint32_t ep_trainer_epoch(const ep_trainer *t);
+uint32_t ep_trainer_epoch(const ep_trainer *t); /* finished ones */
+uint32_t ep_trainer_steps(const ep_trainer *t); /* done of the epoch under way */
 size_t ep_trainer_n_valid(const ep_trainer *t);
 /* Called after each step with the share of the epoch that is done, the running sums and images per second. */
 typedef void (*ep_train_tick)(void *user, uint32_t epoch, double done, const ep_batch_sums *sums, double rate);
-/* One epoch and the validation after it. EP_E_STOPPED when the context says so: weights are then inside an epoch and
- * must not be saved. A loss or gradient that is not finite is EP_E_UNSUPPORTED with epoch and step. */
+/* One epoch, or what is left of it, and the validation after it. EP_E_STOPPED when the context says so, between two
+ * steps: the state can be saved there, and running on later gives the same as running through. A loss or gradient that
+ * is not finite is EP_E_UNSUPPORTED with epoch and step. */
 ep_status ep_trainer_run(ep_trainer *t, ep_train_tick tick, void *user, ep_train_report *out);
 /* Accuracy on other data (test sets), as in reports. */
 ep_status ep_trainer_evaluate(ep_trainer *t, const ep_data *data, ep_batch_sums *out);
 
-/* May a file be renamed onto `path`: is it a plain file, or nothing yet? A device or a link would be lost. */
-bool ep_trainer_may_replace(const char *path);
-/* Checkpoints: everything that the next epoch depends on, to a temporary file that is synced and renamed, so the old
- * one is whole until the new one is. `note` (64 bytes) is the caller's. Loading refuses files of other networks or
- * options (EP_E_OPTION), and damaged ones (EP_E_SYNTAX). */
+/* Checkpoints: everything that the next step depends on, replaced as a whole (models/replace.h). `note` (64 bytes) is
+ * the caller's. Loading refuses files of other networks or options (EP_E_OPTION), and damaged ones (EP_E_SYNTAX). */
 ep_status ep_trainer_save(const ep_trainer *t, const char *path, const uint8_t note[64]);
 ep_status ep_trainer_load(ep_trainer *t, const char *path, uint8_t note[64]);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/rng.h"
+#include "models/eval.h"
 #include "tests/ep_test.h"
 #include "tests/support/netlang.h"
 
@@ -78,6 +79,59 @@ static void test_products(void **state) {
     }
 }
 
+/* A network with a MaxPool: the exact width from finite differences, that of intervals from interval evaluation of a
+ * box so small that nothing changes sides. */
+static void test_max_pool(void **state) {
+  (void)state;
+  enum { SIDE = 6, CLASSES = 4, POOLED = 12 };
+  ep_ctx *ctx = ep_ctx_create();
+  ep_scratch s;
+  ep_rng rng;
+  ep_graph *g;
+  double x[SIDE * SIDE], lo[SIDE * SIDE], hi[SIDE * SIDE], rad[SIDE * SIDE], tau[CLASSES];
+  ep_rng_seed(&rng, 5);
+  ep_scratch_init(&s, ctx);
+  assert_int_equal(netlang_make(ctx,
+                                "x:1,1,6,6; a = Conv x c3,1,3,3 c3; b = Relu a; m = MaxPool b kernel_shape=[2,2] "
+                                "strides=[2,2]; f = Flatten m; y = Gemm f c4,12 c4 transB=1",
+                                2, &g),
+                   EP_OK);
+  for (size_t i = 0; i < SIDE * SIDE; i++) {
+    x[i] = ep_rng_normal(&rng);
+    rad[i] = 1e-7 * (1 + ep_rng_uniform(&rng));
+    lo[i] = x[i] - rad[i];
+    hi[i] = x[i] + rad[i];
+  }
+  assert_int_equal(ep_tightness_at(g, x, rad, 1, false, &s, tau), EP_OK);
+  const ep_node *last = &g->node[g->n_node - 1];
+  const uint32_t rows[CLASSES] = {0, 1, 2, 3};
+  double w[CLASSES * POOLED], exact[CLASSES] = {0};
+  assert_int_equal(g->val[last->in[0]].n, POOLED);
+  ep_linop_rows_f64(&last->low.is.affine.A[0], CLASSES, rows, w, false);
+  for (size_t i = 0; i < SIDE * SIDE; i++) {
+    double margin[2][CLASSES], kept = x[i];
+    for (int side = 0; side < 2; side++) {
+      ep_trace_f64 t;
+      x[i] = kept + (side ? -1e-6 : 1e-6);
+      assert_int_equal(ep_eval_f64(g, 1, x, &s, &t), EP_OK);
+      for (size_t c = 0; c < CLASSES; c++) margin[side][c] = t.v[g->output][1] - t.v[g->output][c];
+    }
+    x[i] = kept;
+    for (size_t c = 0; c < CLASSES; c++) exact[c] += fabs(margin[0][c] - margin[1][c]) / 2e-6 * rad[i];
+  }
+  ep_trace_itv box;
+  assert_int_equal(ep_eval_itv(g, 1, lo, hi, &s, &box), EP_OK);
+  for (size_t c = 0; c < CLASSES; c++) {
+    double loose = 0;
+    for (size_t k = 0; k < POOLED; k++)
+      loose += fabs(w[POOLED + k] - w[c * POOLED + k]) * (box.hi[last->in[0]][k] - box.lo[last->in[0]][k]) / 2;
+    if (c != 1 && !(fabs(tau[c] - exact[c] / loose) < 1e-5)) fail_msg("%g, expected %g", tau[c], exact[c] / loose);
+  }
+  ep_scratch_clear(&s);
+  ep_graph_destroy(g);
+  ep_ctx_destroy(ctx);
+}
+
 /* One sign everywhere: exact. */
 static void test_exact(void **state) {
   (void)state;
@@ -131,7 +185,8 @@ static void test_refused(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_exact),
-                                     cmocka_unit_test(test_gaussian), cmocka_unit_test(test_refused)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_max_pool),
+                                     cmocka_unit_test(test_exact), cmocka_unit_test(test_gaussian),
+                                     cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

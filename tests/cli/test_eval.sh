@@ -29,6 +29,14 @@ evaluate --epsilon 0.1 --records r.csv; expect_rc 0 resumed; expect_err '2 sampl
 [ "$(cut -d, -f1-3 r.csv)" = "$(cut -d, -f1-3 whole.csv)" ] || fail "resumed records: $(cat r.csv)"
 evaluate --epsilon 0.1 --first 2 --count 1; expect_out '^samples: 1 of 1'
 
+# The samples that training held back: half of four, chosen by the seed.
+evaluate --epsilon 0.1 --part validation --validation 0.5 --seed 3 --records v.csv; expect_rc 0 validation; expect_out '^samples: 2 of 2'
+seen=$(cut -d, -f2 v.csv | tail -n 2 | sort | tr -d '\n')
+evaluate --epsilon 0.1 --part train; expect_out '^samples: 4 of 4'
+case $seen in 01 | 11) ;; *) fail "labels of the validation part: $seen" ;; esac
+evaluate --epsilon 0.1 --part validation --validation 0.5 --seed 4 --records v.csv; expect_refusal 1 'another network, radius'
+evaluate --epsilon 0.1 --part validation; expect_refusal 1 'a share of 0.1 of 4 samples is none'
+
 # Refusals.
 evaluate; expect_refusal 1 'epsilon'
 evaluate --epsilon 0.2 --records r.csv; expect_refusal 1 'another network, radius'

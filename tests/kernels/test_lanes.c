@@ -16,6 +16,7 @@ static const ep_conv_geom geoms[] = {
     {4, 7, 11, 6, 4, 6, 3, 3, 2, 2, 1, 1, 1, 1, 1},     {2, 10, 10, 4, 6, 6, 3, 3, 1, 1, 2, 2, 0, 0, 1},
     {5, 6, 6, 9, 2, 2, 2, 5, 3, 3, 1, 1, 0, 1, 1},      {3, 8, 1, 7, 7, 1, 2, 1, 1, 1, 1, 1, 0, 0, 1},
     {6, 5, 5, 8, 5, 5, 1, 1, 1, 1, 1, 1, 0, 0, 1},      {2, 12, 12, 3, 3, 3, 3, 3, 4, 4, 1, 1, 0, 0, 1},
+    {6, 9, 7, 9, 9, 7, 3, 3, 1, 1, 1, 1, 1, 1, 3},      {8, 8, 8, 8, 4, 4, 3, 3, 2, 2, 1, 1, 1, 1, 8},
 };
 
 static float *filled(size_t n, uint64_t seed) {
@@ -43,7 +44,7 @@ static void test_conv(void **state) {
   for (size_t q = 0; q < sizeof geoms / sizeof *geoms; q++) {
     const ep_conv_geom *g = &geoms[q];
     size_t n_x = (size_t)g->c_in * g->h_in * g->w_in, n_y = (size_t)g->c_out * g->h_out * g->w_out;
-    size_t n_k = (size_t)g->c_in * g->kh * g->kw, n_w = n_k * g->c_out;
+    size_t n_k = (size_t)g->c_in / g->groups * g->kh * g->kw, n_w = n_k * g->c_out;
     size_t n_p = (size_t)g->c_in * ep_lanes_padded_h(g) * ep_lanes_padded_w(g);
     float *x = filled(n_x * L, 1), *w = filled(n_w, 2), *gy = filled(n_y * L, 3), *bias = filled(g->c_out, 4);
     float *y = malloc(n_y * L * sizeof *y), *gx = filled(n_x * L, 5), *pad = malloc(n_p * L * sizeof *pad);
@@ -91,8 +92,8 @@ static void test_conv(void **state) {
 
 static void test_absolute(void **state) {
   (void)state;
-  const ep_conv_geom *g = &geoms[1];
-  size_t n = (size_t)g->c_out * g->c_in * g->kh * g->kw;
+  const ep_conv_geom *g = &geoms[8]; /* three groups */
+  size_t n = (size_t)g->c_out * g->c_in / g->groups * g->kh * g->kw;
   float *w = filled(n, 9), *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b), *abs = malloc(n * sizeof *abs);
   for (size_t i = 0; i < n; i++) abs[i] = fabsf(w[i]);
   void (*const packs[])(const ep_conv_geom *, bool, const float *, float *) = {ep_lanes_pack_forward,

@@ -45,6 +45,16 @@ static ep_status arch_residual(ep_net *net, uint32_t n_class) {
   return ep_net_dense(net, &at, n_class);
 }
 
+static ep_status arch_windows(ep_net *net, uint32_t n_class) {
+  ep_net_image at = ep_net_input(net);
+  EP_TRY(ep_net_conv(net, &at, 6, 3, 1, 1));
+  EP_TRY(ep_net_max_pool(net, &at, 3, 2)); /* windows overlap */
+  EP_TRY(ep_net_relu(net, &at));
+  EP_TRY(ep_net_conv_groups(net, &at, 9, 2, 1, 1, 3));
+  EP_TRY(ep_net_relu(net, &at));
+  return ep_net_dense(net, &at, n_class);
+}
+
 static ep_status arch_norm(ep_net *net, uint32_t n_class) {
   ep_net_image at = ep_net_input(net);
   EP_TRY(ep_net_conv(net, &at, 5, 3, 1, 1));
@@ -133,8 +143,8 @@ static void check_gradient(fixture *f, const ep_batch_opt *o, uint32_t first_lay
 
 static void test_gradients(void **state) {
   (void)state;
-  ep_status (*const arch[])(ep_net *, uint32_t) = {arch_plain, arch_residual};
-  for (size_t a = 0; a < 2; a++)
+  ep_status (*const arch[])(ep_net *, uint32_t) = {arch_plain, arch_residual, arch_windows};
+  for (size_t a = 0; a < 3; a++)
     for (size_t m = 0; m < ep_n_methods; m++)
       for (size_t k = 0; k < ep_n_losses; k++) {
         fixture f;
@@ -157,6 +167,14 @@ static ep_status arch_shallow(ep_net *net, uint32_t n_class) {
   return ep_net_dense(net, &at, n_class);
 }
 
+static ep_status arch_shallow_max(ep_net *net, uint32_t n_class) {
+  ep_net_image at = ep_net_input(net);
+  EP_TRY(ep_net_conv_groups(net, &at, 6, 3, 2, 1, 2));
+  EP_TRY(ep_net_relu(net, &at));
+  EP_TRY(ep_net_max_pool(net, &at, 2, 2));
+  return ep_net_dense(net, &at, n_class);
+}
+
 /* The lower line of an unstable neuron jumps between two slopes, so the loss has steps. There are none where all
  * coefficients are negative (one hidden layer, the label's row below all others), and small ones where the activation
  * is almost linear; between them every term of the gradient counts. */
@@ -165,14 +183,16 @@ static void test_crown(void **state) {
   fixture f;
   ep_batch_opt o = settings("crown-ibp");
   o.crown = 1;
-  open_fixture(&f, arch_shallow, 2);
-  const ep_layer *last = &f.net->layer[f.net->n_layer - 1];
-  for (size_t i = 0; i < last->n_w; i++)
-    f.net->param[last->w + i] = i < last->n_in ? -0.5f : fabsf(f.net->param[last->w + i]);
-  memset(f.label, 0, sizeof f.label);
   o.epsilon = 0.1;
-  check_gradient(&f, &o, 0, "crown-ibp, chords");
-  close_fixture(&f);
+  for (int k = 0; k < 2; k++) {
+    open_fixture(&f, k ? arch_shallow_max : arch_shallow, 2);
+    const ep_layer *last = &f.net->layer[f.net->n_layer - 1];
+    for (size_t i = 0; i < last->n_w; i++)
+      f.net->param[last->w + i] = i < last->n_in ? -0.5f : fabsf(f.net->param[last->w + i]);
+    memset(f.label, 0, sizeof f.label);
+    check_gradient(&f, &o, 0, k ? "crown-ibp, chords and maxima" : "crown-ibp, chords");
+    close_fixture(&f);
+  }
   ep_status (*const arch[])(ep_net *, uint32_t) = {arch_plain, arch_residual};
   for (size_t a = 0; a < 2; a++) {
     open_fixture(&f, arch[a], 2);
@@ -310,6 +330,75 @@ static void test_attack(void **state) {
   close_fixture(&f);
 }
 
+/* Statistics that stay: the running ones are used and kept, and taken as constants by the gradient. */
+static void test_frozen_norm(void **state) {
+  (void)state;
+  fixture f;
+  open_fixture(&f, arch_norm, 2);
+  ep_batch_opt o = settings("ibp");
+  loss_of(&f, &o); /* statistics of something */
+  float *kept = ep_alloc(f.ctx, f.net->n_stat * sizeof *kept);
+  memcpy(kept, f.net->stat, f.net->n_stat * sizeof *kept);
+  o.is_norm_frozen = true;
+  check_gradient(&f, &o, 0, "ibp with frozen statistics"); /* boxes too: what they take as constants are constants */
+  assert_memory_equal(kept, f.net->stat, f.net->n_stat * sizeof *kept);
+  ep_free(f.ctx, kept);
+  close_fixture(&f);
+}
+
+static ep_status arch_signs(ep_net *net, uint32_t n_class) {
+  ep_net_image at = ep_net_input(net);
+  EP_TRY(ep_net_fixed_norm(net, &at, 0.5f, 0.5f));
+  EP_TRY(ep_net_sign(net, &at));
+  return ep_net_dense(net, &at, n_class);
+}
+
+static void test_signs(void **state) {
+  (void)state;
+  fixture f;
+  ep_batch_sums sums = {0};
+  open_fixture(&f, arch_signs, 1);
+  ep_batch_opt o = settings("crown-ibp");
+  assert_int_equal(ep_batch_run(f.batch, &o, BATCH, f.x, f.label, &sums), EP_E_UNSUPPORTED);
+  assert_non_null(strstr(ep_ctx_error(f.ctx).text, "is a sign"));
+  ep_ctx_clear_error(f.ctx);
+  o = settings("natural");
+  check_gradient(&f, &o, 2, "behind signs"); /* before them the slope of the loss is 0, the gradient is not */
+  double square = 0;
+  for (size_t k = 0; k < f.net->layer[0].b + f.net->layer[0].n_b; k++)
+    square += (double)ep_batch_gradient(f.batch)[k] * (double)ep_batch_gradient(f.batch)[k];
+  assert_true(square > 1e-6);
+  close_fixture(&f);
+}
+
+static ep_status arch_dense(ep_net *net, uint32_t n_class) {
+  ep_net_image at = ep_net_input(net);
+  EP_TRY(ep_net_dense(net, &at, 20));
+  EP_TRY(ep_net_relu(net, &at));
+  return ep_net_dense(net, &at, n_class);
+}
+
+/* The sizes of binary weights are constants: around the input 0 a box moves with the sizes alone, so the first layer's
+ * weights have a gradient exactly when they are not binary. */
+static void test_binary_radius(void **state) {
+  (void)state;
+  for (int k = 0; k < 4; k++) {
+    fixture f;
+    open_fixture(&f, k / 2 ? arch_dense : arch_plain, 1);
+    memset(f.data, 0, sizeof f.data);
+    f.net->layer[0].is_binary = k % 2;
+    ep_batch_opt o = settings("ibp");
+    o.share = 1;
+    o.clip_lo = -1;
+    loss_of(&f, &o);
+    double square = 0;
+    for (size_t i = 0; i < f.net->layer[0].n_w; i++)
+      square += (double)ep_batch_gradient(f.batch)[i] * (double)ep_batch_gradient(f.batch)[i];
+    assert_true(k % 2 ? square == 0 : square > 1e-8);
+    close_fixture(&f);
+  }
+}
+
 static void test_last_layer(void **state) {
   (void)state;
   fixture f;
@@ -325,6 +414,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_gradients),     cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_crown),
       cmocka_unit_test(test_crown_margins), cmocka_unit_test(test_warmup),     cmocka_unit_test(test_threads),
-      cmocka_unit_test(test_evaluation),    cmocka_unit_test(test_attack),     cmocka_unit_test(test_last_layer)};
+      cmocka_unit_test(test_evaluation),    cmocka_unit_test(test_attack),     cmocka_unit_test(test_last_layer),
+      cmocka_unit_test(test_frozen_norm),   cmocka_unit_test(test_signs),      cmocka_unit_test(test_binary_radius)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

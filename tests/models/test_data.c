@@ -177,6 +177,36 @@ static void test_shuffle(void **state) {
   assert_true(moved > 80);
 }
 
+/* The split by seed, and the samples that it holds back. */
+static void test_split(void **state) {
+  (void)state;
+  enum { N = 50 };
+  ep_ctx *ctx = ep_ctx_create();
+  ep_data d = {.ctx = ctx, .n = N, .n_in = 2, .c = 1, .h = 1, .w = 2, .n_class = N};
+  uint32_t order[N], other[N];
+  d.x = ep_alloc(ctx, N * 2 * sizeof *d.x);
+  d.label = ep_alloc(ctx, N * sizeof *d.label);
+  for (uint32_t i = 0; i < N; i++) {
+    d.x[2 * i] = (float)i;
+    d.x[2 * i + 1] = -(float)i;
+    d.label[i] = i;
+  }
+  assert_int_equal(ep_data_split(N, 0.3, 6, order), 35);
+  assert_int_equal(ep_data_split(N, 0, 6, other), N);
+  assert_memory_equal(order, other, sizeof order); /* the share only says where it is cut */
+  ep_data_split(N, 0.3, 7, other);
+  assert_memory_not_equal(order, other, sizeof order);
+  assert_int_equal(ep_data_keep(&d, order + 35, 15), EP_OK);
+  assert_int_equal(d.n, 15);
+  assert_int_equal(d.n_in, 2);
+  for (size_t i = 0; i < 15; i++) {
+    assert_int_equal(d.label[i], order[35 + i]);
+    assert_true(d.x[2 * i] == (float)order[35 + i] && d.x[2 * i + 1] == -d.x[2 * i]);
+  }
+  ep_data_clear(&d);
+  ep_ctx_destroy(ctx);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(test_cifar, setup, teardown),
@@ -184,6 +214,7 @@ int main(void) {
       cmocka_unit_test_setup_teardown(test_csv, setup, teardown),
       cmocka_unit_test(test_augment),
       cmocka_unit_test(test_shuffle),
+      cmocka_unit_test(test_split),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

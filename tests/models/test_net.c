@@ -89,6 +89,71 @@ static void test_init(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+/* Binary layers: weights of one size whatever the numbers behind them do, signs from these. */
+static void test_binary(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  ep_net *net, *plain;
+  ep_rng rng;
+  ep_rng_seed(&rng, 3);
+  assert_int_equal(ep_net_create(ctx, ep_arch_find("bnn-tiny"), 1, 5, 5, 3, &net), EP_OK);
+  assert_int_equal(ep_net_create(ctx, ep_arch_find("fc-tiny"), 1, 5, 5, 3, &plain), EP_OK);
+  assert_true(ep_net_is_binary(net));
+  assert_false(ep_net_is_binary(plain));
+  ep_net_init(net, EP_INIT_KAIMING, &rng);
+  const ep_layer *l = &net->layer[net->n_layer - 1];
+  float *latent = ep_alloc(ctx, net->n_param * sizeof *latent), *kept = ep_alloc(ctx, net->n_param * sizeof *kept);
+  int n_up = 0;
+  for (size_t k = 0; k < l->n_w; k++) {
+    assert_true(fabsf(net->param[l->w + k]) == exp2f(-3)); /* 32 inputs: 1/8 is near 1/sqrt(32) */
+    n_up += net->param[l->w + k] > 0;
+  }
+  assert_true(n_up > 20 && n_up < (int)l->n_w - 20);
+  memcpy(kept, net->param, net->n_param * sizeof *kept);
+  ep_net_make_latent(net, &rng, latent);
+  ep_net_take_latent(net, latent);
+  assert_memory_equal(kept, net->param, net->n_param * sizeof *kept);
+  latent[l->w] = -7;
+  latent[l->w + 1] = 0.01f;
+  latent[l->b] = 2.5f;
+  ep_net_take_latent(net, latent);
+  assert_true(latent[l->w] == -1 && net->param[l->w] == -0.125f && net->param[l->w + 1] == 0.125f);
+  assert_true(net->param[l->b] == 2.5f);
+  ep_free(ctx, latent);
+  ep_free(ctx, kept);
+  ep_net_destroy(net);
+  ep_net_destroy(plain);
+  ep_ctx_destroy(ctx);
+}
+
+/* A binarised network and one with maxima, taken back from their files, are still that. */
+static void test_taken_back(void **state) {
+  (void)state;
+  static const char *const arch[] = {"bnn-small", "lenet-max"};
+  for (int i = 0; i < 2; i++) {
+    ep_ctx *ctx = ep_ctx_create();
+    ep_net *net, *back;
+    ep_graph *g;
+    ep_rng rng;
+    ep_rng_seed(&rng, 4);
+    assert_int_equal(ep_net_create(ctx, ep_arch_find(arch[i]), 1, 28, 28, 10, &net), EP_OK);
+    ep_net_init(net, EP_INIT_KAIMING, &rng);
+    assert_int_equal(ep_net_export(net, &g), EP_OK);
+    assert_int_equal(ep_net_from_graph(g, &back), EP_OK);
+    uint32_t n_binary = 0, n_max = 0;
+    for (uint32_t k = 0; k < back->n_layer; k++) {
+      n_binary += back->layer[k].is_binary;
+      n_max += back->layer[k].kind == EP_LAYER_MAX_POOL;
+    }
+    assert_int_equal(n_binary, i ? 0 : 4);
+    assert_int_equal(n_max, i ? 2 : 0);
+    ep_graph_destroy(g);
+    ep_net_destroy(net);
+    ep_net_destroy(back);
+    ep_ctx_destroy(ctx);
+  }
+}
+
 static void test_refused(void **state) {
   (void)state;
   ep_ctx *ctx = ep_ctx_create();
@@ -106,6 +171,7 @@ static void test_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_round_trip), cmocka_unit_test(test_init),
+                                     cmocka_unit_test(test_binary), cmocka_unit_test(test_taken_back),
                                      cmocka_unit_test(test_refused)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,7 @@ static ep_train_opt options(const char *method) {
                         .box_ratio = 0.4,
                         .attack_rate = 0.25,
                         .warmup = 0.5,
+                        .freeze_norm = INFINITY,
                         .clip_hi = 1,
                         .batch = 64,
                         .attack_steps = 3,
@@ -60,12 +61,16 @@ static ep_train_opt options(const char *method) {
                         .seed = 9};
 }
 
-static void open_fixture(fixture *f, const ep_train_opt *o, unsigned threads) {
+static void open_fixture_of(fixture *f, const char *arch, const ep_train_opt *o, unsigned threads) {
   *f = (fixture){.ctx = ep_ctx_create(), .opt = *o};
   make_data(f->ctx, &f->data);
   assert_int_equal(ep_pool_create(f->ctx, threads, &f->pool), EP_OK);
-  assert_int_equal(ep_net_create(f->ctx, ep_arch_find("fc-tiny"), 1, SIDE, SIDE, 2, &f->net), EP_OK);
+  assert_int_equal(ep_net_create(f->ctx, ep_arch_find(arch), 1, SIDE, SIDE, 2, &f->net), EP_OK);
   assert_int_equal(ep_trainer_create(f->net, &f->data, &f->opt, false, f->pool, &f->t), EP_OK);
+}
+
+static void open_fixture(fixture *f, const ep_train_opt *o, unsigned threads) {
+  open_fixture_of(f, "fc-tiny", o, threads);
 }
 
 static void close_fixture(fixture *f) {
@@ -100,7 +105,50 @@ static void test_learns(void **state) {
 
 static void temp_path(char *path, size_t n) { snprintf(path, n, "/tmp/ep_test_trainer_%d.ckpt", (int)getpid()); }
 
-/* Straight through with one thread = stopped after an epoch, inside the next one, and resumed with three threads. */
+/* A binarised network learns, too; stopped and resumed (the numbers behind its weights are in the checkpoint) it is the
+ * same. */
+static void test_binary(void **state) {
+  (void)state;
+  char path[64];
+  temp_path(path, sizeof path);
+  uint8_t note[64] = {0};
+  ep_train_opt o = options("natural");
+  o.freeze_norm = 1;
+  fixture f[2];
+  ep_train_report r = {0};
+  for (int k = 0; k < 2; k++) {
+    open_fixture_of(&f[k], "bnn-tiny", &o, 1);
+    if (k) assert_int_equal(ep_trainer_load(f[k].t, path, note), EP_OK);
+    while (ep_trainer_epoch(f[k].t) < N_EPOCH) {
+      assert_int_equal(ep_trainer_run(f[k].t, NULL, NULL, &r), EP_OK);
+      if (!k && r.epoch == 1) assert_int_equal(ep_trainer_save(f[k].t, path, note), EP_OK);
+    }
+  }
+  if (r.valid.n_correct < N / 5 * 85 / 100) fail_msg("%d right", (int)r.valid.n_correct);
+  const ep_layer *l = &f[0].net->layer[f[0].net->n_layer - 1];
+  for (size_t k = l->w; k < l->b; k++) assert_true(fabsf(f[0].net->param[k]) == fabsf(f[0].net->param[l->w]));
+  assert_memory_equal(f[0].net->param, f[1].net->param, f[0].net->n_param * sizeof(float));
+  close_fixture(&f[0]);
+  close_fixture(&f[1]);
+  unlink(path);
+}
+
+static bool is_same_report(const ep_train_report *a, const ep_train_report *b) {
+  return a->loss == b->loss && a->rate == b->rate && a->gradient_norm == b->gradient_norm && a->train.n == b->train.n &&
+         a->train.n_correct == b->train.n_correct && a->train.n_certified == b->train.n_certified &&
+         a->valid.n_correct == b->valid.n_correct && a->epoch == b->epoch;
+}
+
+/* Stops the run after the third step of an epoch. */
+static void stop_at_third(void *user, uint32_t epoch, double done, const ep_batch_sums *sums, double rate) {
+  const fixture *f = user;
+  (void)epoch;
+  (void)done;
+  (void)rate;
+  if (sums->n == 3 * (uint64_t)f->opt.batch) ep_ctx_interrupt(f->ctx);
+}
+
+/* Straight through with one thread = stopped inside the second epoch, saved there, and resumed with three threads. */
 static void test_resume(void **state) {
   (void)state;
   char path[64];
@@ -108,20 +156,25 @@ static void test_resume(void **state) {
   for (size_t m = 0; m < ep_n_methods; m++) {
     fixture a, b, c;
     ep_train_opt o = options(ep_methods[m].name);
-    ep_train_report r;
+    ep_train_report r, whole;
     uint8_t note[64] = "kept", back[64];
     open_fixture(&a, &o, 1);
+    assert_int_equal(ep_trainer_run(a.t, NULL, NULL, &r), EP_OK);
+    assert_int_equal(ep_trainer_run(a.t, NULL, NULL, &whole), EP_OK);
     run(&a);
     open_fixture(&b, &o, 2);
     assert_int_equal(ep_trainer_run(b.t, NULL, NULL, &r), EP_OK);
+    assert_int_equal(ep_trainer_run(b.t, stop_at_third, &b, &r), EP_E_STOPPED);
+    assert_int_equal(ep_trainer_steps(b.t), 3);
     assert_int_equal(ep_trainer_save(b.t, path, note), EP_OK);
-    ep_ctx_interrupt(b.ctx);
-    assert_int_equal(ep_trainer_run(b.t, NULL, NULL, &r), EP_E_STOPPED);
     close_fixture(&b);
     open_fixture(&c, &o, 3);
     assert_int_equal(ep_trainer_load(c.t, path, back), EP_OK);
     assert_memory_equal(note, back, sizeof note);
     assert_int_equal(ep_trainer_epoch(c.t), 1);
+    assert_int_equal(ep_trainer_steps(c.t), 3);
+    assert_int_equal(ep_trainer_run(c.t, NULL, NULL, &r), EP_OK);
+    assert_true(is_same_report(&whole, &r));
     run(&c);
     assert_memory_equal(a.net->param, c.net->param, a.net->n_param * sizeof(float));
     close_fixture(&a);
@@ -212,8 +265,8 @@ static void test_misfits(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns), cmocka_unit_test(test_resume),
-                                     cmocka_unit_test(test_bad_checkpoints), cmocka_unit_test(test_not_finite),
-                                     cmocka_unit_test(test_misfits)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_learns),     cmocka_unit_test(test_binary),
+                                     cmocka_unit_test(test_resume),     cmocka_unit_test(test_bad_checkpoints),
+                                     cmocka_unit_test(test_not_finite), cmocka_unit_test(test_misfits)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
