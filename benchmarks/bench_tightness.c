@@ -279,10 +279,10 @@ static void autoencoder_run(size_t w, double radius, double *tau, double *error,
 static void autoencoders(const char *folder) {
   static const size_t w[] = {4, 8, 16, 32, 64};
   static const double radius[] = {0, 0.01, 0.1};
-  FILE *f =
-      plot_table(folder, "autoencoder.csv",
-            "width,plain tightness,plain error,plain sign-pure,radius 0.01 tightness,radius 0.01 error,radius 0.01 "
-            "sign-pure,radius 0.1 tightness,radius 0.1 error,radius 0.1 sign-pure");
+  FILE *f = plot_table(
+      folder, "autoencoder.csv",
+      "width,plain tightness,plain error,plain sign-pure,radius 0.01 tightness,radius 0.01 error,radius 0.01 "
+      "sign-pure,radius 0.1 tightness,radius 0.1 error,radius 0.1 sign-pure");
   for (size_t i = 0; i < sizeof w / sizeof *w; i++) {
     fprintf(f, "%zu", w[i]);
     for (size_t k = 0; k < 3; k++) {

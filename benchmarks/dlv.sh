@@ -55,7 +55,7 @@ while [ $done_n -lt "$count" ]; do
   if [ $rc = 10 ]; then index=$((index + 1)); continue; fi
   [ $rc = 20 ] || die "image $index: $(cat "$out/error.txt")"
   "$binary" dlv "$net" "${common[@]}" --index $index --epsilon 1 --features "$features" --feature-by "$by" \
-    --layers "$layers" --timeout "$timeout" --images "$out/$index.pgm" >"$out/one.txt" 2>"$out/error.txt" ||
+    --layers "$layers" --timeout "$timeout" --picture "$out/$index.png" >"$out/one.txt" 2>"$out/error.txt" ||
     die "image $index: $(cat "$out/error.txt")"
   label=$("$binary" robust "$net" "${common[@]}" --index $index --epsilon 0 -v --engine ibp 2>&1 |
     sed -n 's/.*, label \([0-9]*\).*/\1/p')

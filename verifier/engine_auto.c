@@ -1,8 +1,8 @@
 /* Engine `auto`: escalates from cheap to dear: a quick attack, intervals, one CROWN pass, a fuller attack, optimised
  * bounds, then branch and bound. Binarised networks go to engine `sat` after intervals; what is left when nothing can
  * be split (ties over a single point) is put to the exact solver. Inputs are split when few of them are free and a box
- * is cheap to bound (the CROWN pass tells), neurons when the network is ReLU; with both possible each gets turns with
- * growing budgets. */
+ * is cheap to bound (the CROWN pass tells), neurons when there are ReLUs; with both possible each gets turns with
+ * growing budgets. Where neither is, attacks go on to the end. */
 #include "verifier/attack.h"
 #include "verifier/root.h"
 #include "verifier/smt.h"
@@ -13,14 +13,11 @@ ep_status ep_engine_auto_run(ep_run *run);
 ep_status ep_engine_ibp_run(ep_run *run);
 ep_status ep_engine_sat_run(ep_run *run);
 
-static bool only_relu(const ep_graph *g) {
-  for (uint32_t k = 0; k < g->n_node; k++) {
-    const ep_lowered *low = &g->node[k].low;
-    bool is_relu = low->cls == EP_UNIVAR && low->is.univar.n_piece == 2 && low->is.univar.slope[0] == 0 &&
-                   low->is.univar.slope[1] == 1 && !low->is.univar.has_jump;
-    if (low->cls != EP_AFFINE && !is_relu) return false;
-  }
-  return true;
+/* Is there a neuron to split? */
+static bool has_relu(const ep_graph *g) {
+  for (uint32_t k = 0; k < g->n_node; k++)
+    if (ep_op_is_relu(&g->node[k].low)) return true;
+  return false;
 }
 
 static ep_status neurons(void *arg, ep_run *run, double budget_s, bool *is_sat, bool *is_stuck) {
@@ -54,6 +51,17 @@ static ep_status exactly(ep_run *run) {
 
 static bool is_over(const ep_run *run, bool is_sat) { return is_sat || !ep_run_n_open(run); }
 
+/* Attacks with ever more restarts, each round twice as long as all before. */
+static ep_status attack_on(ep_run *run) {
+  bool is_sat = run->result.has_witness;
+  uint32_t restarts = 8 * (uint32_t)run->cfg->restarts;
+  for (double budget_s = 8; !is_over(run, is_sat); budget_s *= 2, restarts *= restarts < 1u << 24 ? 2 : 1) {
+    if (ep_ctx_should_stop(run->ctx)) return EP_E_STOPPED;
+    EP_TRY(ep_attack_phase(run, restarts, (uint32_t)run->cfg->steps, budget_s, &is_sat));
+  }
+  return EP_OK;
+}
+
 static ep_status escalate(ep_run *run, ep_root_keep *keep) {
   bool is_sat = false;
   EP_TRY(ep_attack_phase(run, 32, 10, 1, &is_sat));
@@ -69,9 +77,10 @@ static ep_status escalate(ep_run *run, ep_root_keep *keep) {
   double box_s = (ep_time_s() - t0) / run->q->n_box;
   EP_TRY(ep_attack_phase(run, (uint32_t)run->cfg->restarts * 4, (uint32_t)run->cfg->steps, 3, &is_sat));
   if (is_over(run, is_sat)) return EP_OK;
-  ep_turns turns = {.box_s = box_s, .other = only_relu(run->g) ? neurons : NULL, .arg = keep};
+  ep_turns turns = {.box_s = box_s, .other = has_relu(run->g) ? neurons : NULL, .arg = keep};
   EP_TRY(ep_turns_run(run, &turns));
-  return exactly(run);
+  EP_TRY(exactly(run));
+  return turns.other || ep_turns_can_split(run, box_s) ? EP_OK : attack_on(run);
 }
 
 ep_status ep_engine_auto_run(ep_run *run) {

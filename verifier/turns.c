@@ -13,9 +13,9 @@ static uint32_t free_inputs(const ep_query *q) {
   return n;
 }
 
-/* Can the time left pay for as many boxes as splitting few inputs takes (4 to the number of inputs, 1024 from five on)?
- */
-static bool is_split_affordable(const ep_run *run, uint32_t n_free, double box_s) {
+/* Splitting few inputs takes 4 to the number of inputs boxes, 1024 from five on. */
+bool ep_turns_can_split(const ep_run *run, double box_s) {
+  uint32_t n_free = free_inputs(run->q);
   double deadline = ep_ctx_deadline(run->ctx), left = deadline > 0 ? deadline - ep_time_s() : INFINITY;
   return n_free <= 24 && box_s * pow(4, n_free < 5 ? n_free : 5) <= left;
 }
@@ -42,8 +42,9 @@ ep_status ep_turns_run(ep_run *run, const ep_turns *t) {
   uint32_t n_free = free_inputs(run->q);
   bool is_sat = false, is_stuck = false, is_split_stuck = false, split_first = n_free <= 8 && !t->is_other_exact;
   double budget = n_free <= 6 && split_first ? 8 : 2;
-  if (!t->other) return split_inputs(run, t, 0, &is_split_stuck);
-  if (!is_split_affordable(run, n_free, t->box_s)) return t->other(t->arg, run, 0, &is_sat, &is_stuck);
+  bool can_split = ep_turns_can_split(run, t->box_s);
+  if (!t->other) return can_split ? split_inputs(run, t, 0, &is_split_stuck) : EP_OK;
+  if (!can_split) return t->other(t->arg, run, 0, &is_sat, &is_stuck);
   for (int turn = 0; !ep_ctx_should_stop(run->ctx); turn++) {
     bool do_split = (turn % 2 == 0) == split_first;
     if (do_split && !is_split_stuck)

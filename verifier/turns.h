@@ -18,6 +18,9 @@ typedef struct ep_turns {
   bool is_other_exact;
 } ep_turns;
 
+/* Can the time left pay for as many boxes as splitting the free inputs takes? */
+bool ep_turns_can_split(const ep_run *run, double box_s);
+/* Without `other`, and where inputs cannot be split either, it returns at once. */
 ep_status ep_turns_run(ep_run *run, const ep_turns *turns);
 
 #endif
