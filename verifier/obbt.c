@@ -118,7 +118,7 @@ static ep_status tighten_layer(ep_root *r, const ep_backend *lp, ep_vid v, uint3
   double *y = EP_SCRATCH(s, double, (size_t)p->n_row + p->n_choice_row + 1);
   st = y ? lp->create(ctx, p, &solver) : EP_E_NOMEM;
   ep_proof *proof = r->plan->proof;
-  ep_prices prices;
+  ep_prices prices = {0};
   if (st == EP_OK && proof) st = ep_prices_init(&prices, r, e.net);
   if (st == EP_OK && proof) st = ep_proof_begin_lemmas(proof, v, prices.n_u, prices.u);
   if (st == EP_OK) lp->limit(solver, &(ep_effort){.until_s = until_s});
