@@ -629,6 +629,7 @@ static void read_input(reader *r, const Onnx__GraphProto *g) {
   }
   if (!in || !in->type || in->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !in->type->tensor_type->shape)
     REFUSE(r, "no input that is a tensor with a shape");
+  // cppcheck-suppress nullPointer; REFUSE does not return
   const Onnx__TensorShapeProto *t = in->type->tensor_type->shape;
   shape s = {.rank = (uint32_t)t->n_dim};
   if (t->n_dim > MAX_RANK) REFUSE(r, "input of rank %zu", t->n_dim);
