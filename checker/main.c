@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
   for (; argc > 4 && !is_usage; argc--, argv++) {
     is_exact |= !strcmp(argv[1], "--exact");
     has_stats |= !strcmp(argv[1], "--stats");
-    is_usage = strcmp(argv[1], "--exact") && strcmp(argv[1], "--stats");
+    is_usage = strcmp(argv[1], "--exact") != 0 && strcmp(argv[1], "--stats") != 0;
   }
   if (argc != 4 || is_usage || argv[1][0] == '-') return fputs(usage, stderr), 2;
   ck *c = calloc(1, sizeof *c);

@@ -128,8 +128,8 @@ static ep_status search_init(search *b, const ep_root *root, uint32_t poly, ep_s
 /* What the bounds left open although nothing is left to decide. Linear programs know the real function only. */
 static ep_status settle_leaves(search *b, ep_root *root, uint32_t poly, ep_leaves_stats *stats, bool *is_sat) {
   EP_TRY(ep_leaves_settle(&b->leaves, root, poly, b->opt->deadline_s, stats, is_sat));
-  ep_log(b->run->ctx, 2, "leaves: polytope %u: %llu of %llu closed by linear programs%s", poly,
-         (unsigned long long)stats->closed, (unsigned long long)(stats->closed + stats->open),
+  unsigned long long n_closed = stats->closed, n_open = stats->open;
+  ep_log(b->run->ctx, 2, "leaves: polytope %u: %llu closed by linear programs, %llu open%s", poly, n_closed, n_open,
          *is_sat ? ", one is a counterexample" : "");
   b->n_stuck -= stats->closed;
   return EP_OK;
