@@ -299,7 +299,8 @@ static ep_status decide_neurons(batch *b, ep_scratch *s) {
     if (b->out[d] == CLOSED || b->e[d]->probe != EP_NO_PROBE) continue;
     EP_TRY(view_of(b, d, s, &t, &relax));
     bool is_open = !ep_box_neurons_applies(sp->decider, sp->plan, &t, sp->neurons.max_unstable);
-    is_open |= sp->proof && sp->decider != &ep_box_neurons_decider; /* others record nothing */
+    /* Other deciders record nothing; and of float32 executions the checker's errors may be larger than those here. */
+    is_open |= sp->proof && (sp->decider != &ep_box_neurons_decider || sp->run->g->is_float32);
     b->is_probe[d] = !is_open && b->may_probe[d];
     is_open |= b->is_probe[d];
     b->n_try += !is_open;
