@@ -167,24 +167,14 @@ static ep_status glpk_create(ep_ctx *ctx, const ep_prob *p, ep_solver **out) {
   return st;
 }
 
-static ep_status reserve(ep_ctx *ctx, void **array, size_t *cap, size_t n, size_t size) {
-  if (n < *cap) return EP_OK;
-  size_t want = *cap ? 2 * *cap : 64;
-  void *t = ep_realloc(ctx, *array, want * size);
-  if (!t) return EP_E_NOMEM;
-  *array = t;
-  *cap = want;
-  return EP_OK;
-}
-
 static ep_status remember(ep_solver *s, int at, double lo, double hi) {
-  EP_TRY(reserve(s->ctx, (void **)&s->log, &s->cap_log, s->n_log, sizeof *s->log));
+  EP_TRY(ep_reserve(s->ctx, (void **)&s->log, &s->cap_log, s->n_log, sizeof *s->log));
   s->log[s->n_log++] = (undo){at, lo, hi};
   return EP_OK;
 }
 
 static ep_status glpk_push(ep_solver *s) {
-  EP_TRY(reserve(s->ctx, (void **)&s->level, &s->cap_level, s->n_level, sizeof *s->level));
+  EP_TRY(ep_reserve(s->ctx, (void **)&s->level, &s->cap_level, s->n_level, sizeof *s->level));
   s->level[s->n_level++] = s->n_log;
   return EP_OK;
 }

@@ -22,7 +22,8 @@ struct ep_solver {
   Z3_ast *boolean;     /* [n_bool] */
   Z3_ast *name;        /* requirements under assumption literals, one per choose() still in force ... */
   uint32_t *name_disj; /* ... and the disjunction each belongs to */
-  uint32_t n_name, *level, n_level, cap_name, cap_level;
+  uint32_t n_name, *level, n_level;
+  size_t cap_name, cap_level;
   Z3_model model;
   uint64_t checks;
   ep_effort effort;
@@ -293,18 +294,8 @@ static ep_status z3_create(ep_ctx *ctx, const ep_prob *p, ep_solver **out) {
   return st;
 }
 
-static ep_status reserve(ep_ctx *ctx, void **array, uint32_t *cap, uint32_t n, size_t size) {
-  if (n < *cap) return EP_OK;
-  uint32_t want = *cap ? 2 * *cap : 32;
-  void *t = ep_realloc(ctx, *array, want * size);
-  if (!t) return EP_E_NOMEM;
-  *array = t;
-  *cap = want;
-  return EP_OK;
-}
-
 static ep_status z3_push(ep_solver *s) {
-  EP_TRY(reserve(s->ctx, (void **)&s->level, &s->cap_level, s->n_level, sizeof *s->level));
+  EP_TRY(ep_reserve(s->ctx, (void **)&s->level, &s->cap_level, s->n_level, sizeof *s->level));
   s->level[s->n_level++] = s->n_name;
   Z3_solver_push(s->z, s->s);
   return check_error(s, "push");
@@ -328,9 +319,9 @@ static ep_status z3_choose(ep_solver *s, uint32_t d, uint32_t choice) {
   const ep_prob_choice *c = &s->p->choice[s->p->disj[d].first + choice];
   Z3_ast f;
   EP_TRY(conjunction(s, c->n, s->p->choice_row + c->first, 0, &f));
-  uint32_t cap = s->cap_name;
-  EP_TRY(reserve(s->ctx, (void **)&s->name, &cap, s->n_name, sizeof *s->name));
-  EP_TRY(reserve(s->ctx, (void **)&s->name_disj, &s->cap_name, s->n_name, sizeof *s->name_disj));
+  size_t cap = s->cap_name;
+  EP_TRY(ep_reserve(s->ctx, (void **)&s->name, &cap, s->n_name, sizeof *s->name));
+  EP_TRY(ep_reserve(s->ctx, (void **)&s->name_disj, &s->cap_name, s->n_name, sizeof *s->name_disj));
   Z3_ast name = Z3_mk_fresh_const(s->z, "choice", Z3_mk_bool_sort(s->z));
   s->name[s->n_name] = name;
   s->name_disj[s->n_name++] = d;

@@ -28,12 +28,7 @@ void ep_prob_destroy(ep_prob *p) {
 static ep_status grow(ep_ctx *ctx, void **array, size_t *cap, size_t n, size_t size) {
   if (n < *cap) return EP_OK;
   if (n >= INT32_MAX / 2) return EP_FAIL(ctx, EP_E_LIMIT, "the encoding has more than 2^30 parts");
-  size_t want = *cap ? 2 * *cap : 64;
-  void *t = ep_realloc(ctx, *array, want * size);
-  if (!t) return EP_E_NOMEM;
-  *array = t;
-  *cap = want;
-  return EP_OK;
+  return ep_reserve(ctx, array, cap, n, size);
 }
 
 ep_status ep_prob_var(ep_prob *p, double lo, double hi, uint32_t value, uint32_t element, uint32_t *out) {

@@ -152,6 +152,16 @@ void *ep_realloc(ep_ctx *ctx, void *block, size_t bytes) {
   return p;
 }
 
+ep_status ep_reserve(ep_ctx *ctx, void **array, size_t *cap, size_t n, size_t size) {
+  if (n < *cap) return EP_OK;
+  size_t want = *cap ? 2 * *cap : 64;
+  void *grown = ep_realloc(ctx, *array, want * size);
+  if (!grown) return EP_E_NOMEM;
+  *array = grown;
+  *cap = want;
+  return EP_OK;
+}
+
 void ep_free(ep_ctx *ctx, void *block) {
   if (!block) return;
   char *p = (char *)block - HEADER;

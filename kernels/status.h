@@ -71,6 +71,9 @@ void *ep_alloc(ep_ctx *ctx, size_t bytes);
 void *ep_calloc(ep_ctx *ctx, size_t n, size_t size);
 void *ep_realloc(ep_ctx *ctx, void *block, size_t bytes);
 void ep_free(ep_ctx *ctx, void *block);
+/* Room for one more element behind the n that are there: doubles *array (elements of `size` bytes, *cap of them) when
+ * it is full. After a failure both are as they were. */
+ep_status ep_reserve(ep_ctx *ctx, void **array, size_t *cap, size_t n, size_t size);
 char *ep_strdup(ep_ctx *ctx, const char *s);
 /* Limit in bytes over all live blocks; 0 = none. */
 void ep_ctx_set_memory_limit(ep_ctx *ctx, size_t bytes);

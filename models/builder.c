@@ -122,13 +122,7 @@ static ep_status new_value(ep_builder *b, const char *name, ep_dtype dtype, cons
     return EP_FAIL(b->ctx, EP_E_SHAPE, "value '%s' of shape %s is too large", name, ep_shape_text(shape, text, 96));
   if (n == 0)
     return EP_FAIL(b->ctx, EP_E_UNSUPPORTED, "value '%s' of shape %s is empty", name, ep_shape_text(shape, text, 96));
-  if (b->g->n_val == b->cap_val) {
-    size_t cap = b->cap_val ? 2 * b->cap_val : 64;
-    ep_value *v = ep_realloc(b->ctx, b->val, cap * sizeof *v);
-    if (!v) return EP_E_NOMEM;
-    b->val = v;
-    b->cap_val = cap;
-  }
+  EP_TRY(ep_reserve(b->ctx, (void **)&b->val, &b->cap_val, b->g->n_val, sizeof *b->val));
   const char *copy = ep_arena_strdup(&b->g->arena, name);
   if (!copy) return EP_E_NOMEM;
   *out = b->g->n_val++;
@@ -225,13 +219,7 @@ static bool is_alias(const ep_lowered *low) {
 }
 
 static ep_status add_node(ep_builder *b, const ep_op *op, const ep_op_build *ob, const ep_vid *vid, const char *out) {
-  if (b->g->n_node == b->cap_node) {
-    size_t cap = b->cap_node ? 2 * b->cap_node : 64;
-    ep_node *t = ep_realloc(b->ctx, b->node, cap * sizeof *t);
-    if (!t) return EP_E_NOMEM;
-    b->node = t;
-    b->cap_node = cap;
-  }
+  EP_TRY(ep_reserve(b->ctx, (void **)&b->node, &b->cap_node, b->g->n_node, sizeof *b->node));
   uint32_t n_var = 0;
   ep_vid *in = EP_ARENA(&b->g->arena, ep_vid, ob->n_in + 1u);
   ep_shape *shape = EP_ARENA(&b->g->arena, ep_shape, ob->n_in + 1u);

@@ -22,15 +22,10 @@ static bool before(const ep_domain *a, const ep_domain *b) {
 }
 
 ep_status ep_queue_push(ep_ctx *ctx, ep_queue *q, ep_domain *d) {
-  if (q->n == q->cap) {
-    size_t cap = q->cap ? 2 * q->cap : 256;
-    ep_domain **h = ep_realloc(ctx, q->heap, cap * sizeof *h);
-    if (!h) {
-      ep_free(ctx, d);
-      return EP_E_NOMEM;
-    }
-    q->heap = h;
-    q->cap = cap;
+  ep_status st = ep_reserve(ctx, (void **)&q->heap, &q->cap, q->n, sizeof *q->heap);
+  if (st != EP_OK) {
+    ep_free(ctx, d);
+    return st;
   }
   size_t i = q->n++;
   for (; i > 0 && before(d, q->heap[(i - 1) / 2]); i = (i - 1) / 2) q->heap[i] = q->heap[(i - 1) / 2];

@@ -63,15 +63,10 @@ static ep_leaf *make(const ep_leaves *l, const ep_root *at, uint32_t n_dec, cons
 
 static ep_status keep(ep_leaves *l, ep_leaf *leaf) {
   ep_ctx *ctx = l->root->run->ctx;
-  if (l->n == l->cap) {
-    size_t cap = l->cap ? 2 * l->cap : 16;
-    ep_leaf **grown = ep_realloc(ctx, l->leaf, cap * sizeof(ep_leaf *));
-    if (!grown) {
-      ep_free(ctx, leaf);
-      return EP_E_NOMEM;
-    }
-    l->leaf = grown;
-    l->cap = cap;
+  ep_status st = ep_reserve(ctx, (void **)&l->leaf, &l->cap, l->n, sizeof *l->leaf);
+  if (st != EP_OK) {
+    ep_free(ctx, leaf);
+    return st;
   }
   l->leaf[l->n++] = leaf;
   return EP_OK;

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/sha256.h"
@@ -54,16 +55,6 @@ void ep_query_builder_destroy(ep_query_builder *b) {
   ep_free(b->ctx, b);
 }
 
-static ep_status grow(ep_ctx *ctx, void **array, size_t *cap, size_t n, size_t size) {
-  if (n < *cap) return EP_OK;
-  size_t want = *cap ? 2 * *cap : 8;
-  void *t = ep_realloc(ctx, *array, want * size);
-  if (!t) return EP_E_NOMEM;
-  *array = t;
-  *cap = want;
-  return EP_OK;
-}
-
 static ep_status close_polytope(ep_query_builder *b) {
   if (!b->n_poly) return EP_OK;
   ep_row *rows = EP_ARENA(&b->q->arena, ep_row, b->n_row + 1u);
@@ -90,7 +81,7 @@ ep_status ep_query_builder_box4(ep_query_builder *b, const double *lo, const dou
                                 const double *hi_in) {
   size_t n = b->q->n_x;
   EP_TRY(close_box(b));
-  EP_TRY(grow(b->ctx, (void **)&b->box, &b->cap_box, b->n_box, sizeof *b->box));
+  EP_TRY(ep_reserve(b->ctx, (void **)&b->box, &b->cap_box, b->n_box, sizeof *b->box));
   double *m = EP_ARENA(&b->q->arena, double, 4 * n + 1);
   if (!m) return EP_E_NOMEM;
   memcpy(m, lo, n * sizeof *m);
@@ -123,7 +114,7 @@ ep_status ep_query_builder_box(ep_query_builder *b, const double *lo, const doub
 ep_status ep_query_builder_polytope(ep_query_builder *b) {
   assert(b->n_box > 0);
   EP_TRY(close_polytope(b));
-  EP_TRY(grow(b->ctx, (void **)&b->poly, &b->cap_poly, b->n_poly, sizeof *b->poly));
+  EP_TRY(ep_reserve(b->ctx, (void **)&b->poly, &b->cap_poly, b->n_poly, sizeof *b->poly));
   b->poly[b->n_poly++] = (ep_polytope){0};
   ep_sha256_update(&b->sha, "poly", 4);
   return EP_OK;
@@ -132,7 +123,7 @@ ep_status ep_query_builder_polytope(ep_query_builder *b) {
 ep_status ep_query_builder_row_itv(ep_query_builder *b, uint32_t n, const uint32_t *var, const double *coef,
                                    double coef_rel_err, ep_itv rhs, bool is_strict) {
   assert(b->n_poly > 0);
-  EP_TRY(grow(b->ctx, (void **)&b->row, &b->cap_row, b->n_row, sizeof *b->row));
+  EP_TRY(ep_reserve(b->ctx, (void **)&b->row, &b->cap_row, b->n_row, sizeof *b->row));
   uint32_t *v = EP_ARENA(&b->q->arena, uint32_t, n + 1u);
   double *c = EP_ARENA(&b->q->arena, double, n + 1u);
   if (!v || !c) return EP_E_NOMEM;
@@ -213,4 +204,24 @@ double ep_query_distance(const ep_query *q, uint32_t box, const double *y, const
     best = fmin(best, worst);
   }
   return best;
+}
+
+static int by_outward_bounds(const void *a, const void *b, void *n_x) {
+  const ep_input_box *x = *(const ep_input_box *const *)a, *y = *(const ep_input_box *const *)b;
+  size_t n = *(const uint32_t *)n_x * sizeof(double);
+  int order = memcmp(x->lo, y->lo, n);
+  return order ? order : memcmp(x->hi, y->hi, n);
+}
+
+ep_status ep_query_has_twin_boxes(ep_ctx *ctx, const ep_query *q, bool *has_twins) {
+  uint32_t n_x = q->n_x;
+  const ep_input_box **box = ep_calloc(ctx, q->n_box + 1u, sizeof *box);
+  *has_twins = false;
+  if (!box) return EP_E_NOMEM;
+  for (uint32_t i = 0; i < q->n_box; i++) box[i] = &q->box[i];
+  qsort_r(box, q->n_box, sizeof *box, by_outward_bounds, &n_x);
+  for (uint32_t i = 1; i < q->n_box && !*has_twins; i++)
+    *has_twins = by_outward_bounds(&box[i - 1], &box[i], &n_x) == 0;
+  ep_free(ctx, box);
+  return EP_OK;
 }

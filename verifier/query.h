@@ -82,6 +82,10 @@ ep_status ep_query_builder_finish(ep_query_builder *b, const char *name, ep_quer
  * largest row value minus right-hand side; <= 0 = inside one. @sound estimate */
 double ep_query_distance(const ep_query *q, uint32_t box, const double *y, const double *x);
 
+/* Are there two boxes with the same outward bounds? They differ in inward ones then: in strictness, or in how a literal
+ * that is no double lies. */
+ep_status ep_query_has_twin_boxes(ep_ctx *ctx, const ep_query *q, bool *has_twins);
+
 /* Refuses (EP_E_SHAPE, one line) a query whose n_x or n_y, or declared shapes, differ from the network's, and one of
  * type float32 about a network whose input or output is not. */
 ep_status ep_query_check(const ep_query *q, const ep_graph *g);

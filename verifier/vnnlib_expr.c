@@ -291,13 +291,7 @@ static ep_status formula(parser *p, unsigned depth, dnf *out) {
 
 ep_status ep_vnn_assertion(parser *p) {
   EP_TRY(ep_vnn_next(p));
-  if (p->n_assert == p->cap_assert) {
-    size_t cap = p->cap_assert ? 2 * p->cap_assert : 256;
-    dnf *t = ep_realloc(p->ctx, p->asserts, cap * sizeof *t);
-    if (!t) return EP_E_NOMEM;
-    p->asserts = t;
-    p->cap_assert = cap;
-  }
+  EP_TRY(ep_reserve(p->ctx, (void **)&p->asserts, &p->cap_assert, p->n_assert, sizeof *p->asserts));
   EP_TRY(formula(p, 0, &p->asserts[p->n_assert]));
   p->n_assert++;
   return ep_vnn_expect(p, EP_TOK_CLOSE, "')'");

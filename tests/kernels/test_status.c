@@ -160,8 +160,28 @@ static void log_reaches_the_sink_by_level(void **state) {
   ep_ctx_destroy(ctx);
 }
 
+static void reserving_keeps_what_is_there(void **state) {
+  (void)state;
+  ep_ctx *ctx = ep_ctx_create();
+  uint32_t *v = NULL;
+  size_t cap = 0, n = 0;
+  for (; n < 1000; v[n] = (uint32_t)(3 * n), n++) {
+    assert_int_equal(ep_reserve(ctx, (void **)&v, &cap, n, sizeof *v), EP_OK);
+    assert_true(cap > n);
+  }
+  uint32_t *was = v;
+  ep_ctx_set_memory_limit(ctx, ep_ctx_memory_used(ctx) + 1);
+  while (n < cap) v[n] = (uint32_t)(3 * n), n++;
+  assert_int_equal(ep_reserve(ctx, (void **)&v, &cap, n, sizeof *v), EP_E_NOMEM);
+  assert_true(v == was && cap == n);
+  for (size_t i = 0; i < n; i++) assert_int_equal(v[i], 3 * i);
+  ep_free(ctx, v);
+  ep_ctx_destroy(ctx);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(reserving_keeps_what_is_there),
       cmocka_unit_test(every_status_has_words_and_exit_code),
       cmocka_unit_test(first_failure_wins),
       cmocka_unit_test(memory_is_counted_aligned_and_limited),
