@@ -63,15 +63,10 @@ static void entry_give(split *sp, entry *e) {
 
 /* Takes ownership of e, also when it fails. */
 static ep_status push(split *sp, entry *e) {
-  if (sp->n_stack == sp->cap_stack) {
-    size_t cap = sp->cap_stack ? 2 * sp->cap_stack : 256;
-    entry **t = ep_realloc(sp->run->ctx, sp->stack, cap * sizeof *t);
-    if (!t) {
-      entry_give(sp, e);
-      return EP_E_NOMEM;
-    }
-    sp->stack = t;
-    sp->cap_stack = cap;
+  ep_status st = ep_reserve(sp->run->ctx, (void **)&sp->stack, &sp->cap_stack, sp->n_stack, sizeof *sp->stack);
+  if (st != EP_OK) {
+    entry_give(sp, e);
+    return st;
   }
   sp->stack[sp->n_stack++] = e;
   return EP_OK;
@@ -661,7 +656,7 @@ static ep_status prepare(split *sp, ep_plan **plan, ep_scratch *s) {
   return EP_OK;
 }
 
-ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
+static ep_status split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
   ep_scratch own; /* lives across pool runs, so not worker 0's scratch */
   ep_scratch_init(&own, run->ctx);
   split sp = {.run = run, .n_x = run->q->n_x, .decider = opt->decider ? opt->decider : &ep_box_neurons_decider};
@@ -681,4 +676,18 @@ done:
 none:
   st = EP_OK;
   goto done;
+}
+
+ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats) {
+  double t0 = ep_time_s();
+  uint32_t open = ep_run_n_open(run);
+  atomic_store(&run->progress.phase, "input-split");
+  ep_status st = split_run(run, opt, stats);
+  ep_phase ph = {.name = "input-split",
+                 .seconds = ep_time_s() - t0,
+                 .domains = stats->boxes,
+                 .proved = open - ep_run_n_open(run),
+                 .worst_bound = stats->worst_margin};
+  ep_run_phase(run, &ph);
+  return st;
 }

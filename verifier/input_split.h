@@ -24,7 +24,7 @@ typedef struct ep_input_split_stats {
 } ep_input_split_stats;
 
 /* Works on all open polytopes; marks those proved, or accepts a witness. Running out of its own budget is EP_OK with
- * stats->open > 0. */
+ * stats->open > 0. Appends the phase input-split. */
 ep_status ep_input_split_run(ep_run *run, const ep_input_split_opt *opt, ep_input_split_stats *stats);
 
 #endif

@@ -22,18 +22,10 @@ bool ep_turns_can_split(const ep_run *run, double box_s) {
 
 /* *is_stuck: no box is left, but some could not be split and are open still. */
 static ep_status split_inputs(ep_run *run, const ep_turns *t, double budget_s, bool *is_stuck) {
-  double t0 = ep_time_s();
-  uint32_t open = ep_run_n_open(run);
-  ep_input_split_opt opt = {.deadline_s = budget_s > 0 ? t0 + budget_s : 0, .keep_below = 0.9, .decider = t->decider};
+  ep_input_split_opt opt = {
+      .deadline_s = budget_s > 0 ? ep_time_s() + budget_s : 0, .keep_below = 0.9, .decider = t->decider};
   ep_input_split_stats stats;
-  atomic_store(&run->progress.phase, "input-split");
   ep_status st = ep_input_split_run(run, &opt, &stats);
-  ep_phase ph = {.name = "input-split",
-                 .seconds = ep_time_s() - t0,
-                 .domains = stats.boxes,
-                 .proved = open - ep_run_n_open(run),
-                 .worst_bound = stats.worst_margin};
-  ep_run_phase(run, &ph);
   *is_stuck = st == EP_OK && !stats.open && ep_run_n_open(run) && !run->result.has_witness;
   return st;
 }
