@@ -45,8 +45,12 @@ static ep_status add_header(ep_bytes *b, const ep_graph *g, const ep_query *q, b
 
 ep_status ep_certificate_create(ep_ctx *ctx, const ep_graph *g, const ep_query *q, bool is_float32,
                                 ep_certificate **out) {
+  bool has_twins;
   *out = NULL;
   EP_TRY(ep_proof_check(g));
+  EP_TRY(ep_query_has_twin_boxes(ctx, q, &has_twins));
+  if (has_twins) /* the checker, which only knows what boxes contain, counts them as one */
+    return EP_FAIL(ctx, EP_E_UNSUPPORTED, "certificates cannot tell input boxes apart that differ in strictness alone");
   ep_certificate *c = ep_calloc(ctx, 1, sizeof *c);
   if (!c) return EP_E_NOMEM;
   c->ctx = c->bytes.ctx = ctx;

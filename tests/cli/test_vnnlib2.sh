@@ -140,4 +140,15 @@ run verify hidden.vnnlib --network "xor=$xor"; expect_refusal 2 "hidden.vnnlib:6
 run verify two.vnnlib --network "xor=$xor"; expect_refusal 2 "several networks \('g'\) are not supported"
 run verify "$xor" <(sed 's/<2.0>/<4.2>/' "$q"); expect_refusal 2 ':2:17: VNN-LIB version <4.2> is not supported'
 run eval "$xor" --data none --epsilon 0.1 --format vnnlib; expect_refusal 1 'no --format vnnlib'
+# One box with a strict bound beside the same without: two for the verifier, one for the checker. With one kind there is no doubt.
+sed '/^(assert/,$d' "$q" >strict.vnnlib
+cat >>strict.vnnlib <<'END'
+(assert (and (<= X[0,0] 1) (>= X[0,1] 0) (<= X[0,1] 1)))
+(assert (or (and (>= X[0,0] 0) (>= Y[0,0] 1.5)) (and (> X[0,0] 0) (<= Y[0,0] -0.5))))
+END
+run verify strict.vnnlib --network "xor=$xor" --certificate c; expect_refusal 2 'cannot tell input boxes apart that differ in strictness alone'
+run verify strict.vnnlib --network "xor=$xor"; expect_first unsat 'without a certificate'
+sed -i 's/>= X\[0,0\]/> X[0,0]/' strict.vnnlib
+run verify strict.vnnlib --network "xor=$xor" --certificate c; expect_first unsat 'strict throughout'
+"$EPSPROOF_CHECK" "$xor" strict.vnnlib c | grep -q ^ACCEPTED || fail 'strict throughout: not accepted'
 finish
